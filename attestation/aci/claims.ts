@@ -1,0 +1,72 @@
+import type { VerifiedEndpoint } from '../endpoint.ts'
+import type { JsonValue } from '../json.ts'
+
+export interface Claim {
+  readonly status: 'asserted' | 'refuted' | 'unknown'
+  readonly source?:
+    | 'hardware_proven'
+    | 'verifier_derived'
+    | 'provider_asserted'
+    | 'operator_asserted'
+    | undefined
+  readonly reason?: string | undefined
+}
+
+export interface Claims {
+  readonly tee_attested: Claim
+  readonly gpu_attested: Claim
+  readonly tcb_up_to_date: Claim
+  readonly os_known_good: Claim
+  readonly serving_software_known_good: Claim
+  readonly model_weights_provenance: Claim
+  readonly extra: Record<string, JsonValue>
+  readonly [informational: string]: unknown
+}
+
+const UNKNOWN: Claim = { status: 'unknown' }
+
+/**
+ * The typed claims of ACI §8.3 that follow from a verified endpoint, and nothing beyond them. What was not
+ * looked at is `unknown`; the names inside `extra` are a contract and stay.
+ */
+export function claimsOf(endpoint: VerifiedEndpoint): Claims {
+  const { quote, boot } = endpoint
+  return {
+    tee_attested: {
+      status: 'asserted',
+      source: 'hardware_proven',
+      reason: 'a genuine TDX quote binds the keyset that lists the key of the connection',
+    },
+    tcb_up_to_date:
+      quote.tcb.status === 'UpToDate'
+        ? { status: 'asserted', source: 'hardware_proven', reason: 'TCB status UpToDate' }
+        : {
+            status: 'refuted',
+            source: 'hardware_proven',
+            reason: `TCB status ${quote.tcb.status}`,
+          },
+    gpu_attested: UNKNOWN,
+    os_known_good:
+      quote.workload === 'pinned'
+        ? {
+            status: 'asserted',
+            source: 'operator_asserted',
+            reason: 'the measurements equal a row that the operator expects',
+          }
+        : UNKNOWN,
+    serving_software_known_good: UNKNOWN,
+    model_weights_provenance: UNKNOWN,
+    extra: {
+      tee_type: quote.teeType,
+      trusted_root: quote.root,
+      tcb_status: quote.tcb.status,
+      tcb_advisory_ids: quote.tcb.advisoryIds,
+      tcb_evaluation_data_number: quote.tcb.evaluationDataNumber,
+      fmspc: quote.fmspc,
+      ppid: quote.ppid,
+      workload: quote.workload,
+      config_digest: boot?.config_digest ?? null,
+      ...quote.measurements,
+    },
+  }
+}

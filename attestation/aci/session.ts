@@ -1,0 +1,141 @@
+import { z } from 'zod'
+import {
+  encodeUtf8,
+  fromBase64,
+  sha256,
+  sha256Label,
+  toBase64,
+  toHex,
+  type Bytes,
+  type UnixSeconds,
+} from '../bytes.ts'
+import { VerifiedEndpoint } from '../endpoint.ts'
+import { EvidenceError } from '../errors.ts'
+import type { JsonValue } from '../json.ts'
+import { claimsOf } from './claims.ts'
+import { jcs } from './jcs.ts'
+import { digestLabel, plainJson, unixTime } from './keyset.ts'
+
+const claim = z.strictObject({
+  status: z.enum(['asserted', 'refuted', 'unknown']),
+  source: z
+    .enum(['hardware_proven', 'verifier_derived', 'provider_asserted', 'operator_asserted'])
+    .optional(),
+  reason: z.string().max(4096).optional(),
+})
+
+const json: z.ZodType<JsonValue> = z.json()
+
+const sessionSchema = z.looseObject({
+  api_version: z.literal('aci/1'),
+  upstream_name: z.string().max(256),
+  endpoint: z.string().max(2048).nullable(),
+  verifier_id: z.string().max(256),
+  established_at: unixTime,
+  expires_at: unixTime,
+  identity: z.record(z.string(), json).optional(),
+  channel_binding: z
+    .array(z.looseObject({ type: z.string().max(64) }))
+    .min(1)
+    .max(64),
+  claims: z.looseObject({
+    tee_attested: claim,
+    gpu_attested: claim,
+    tcb_up_to_date: claim,
+    os_known_good: claim,
+    serving_software_known_good: claim,
+    model_weights_provenance: claim,
+    extra: z.record(z.string(), json).optional(),
+  }),
+  evidence: z.strictObject({ digest: digestLabel, data: z.string().max(1 << 23) }),
+})
+
+/** The immutable record of one verified upstream channel (ACI §8.2). */
+export type SessionDocument = z.output<typeof sessionSchema>
+
+/** `vouchgate/<major>` of the verifier whose claims a session carries. */
+export const VERIFIER_ID = 'vouchgate/1'
+
+const DATA_PREFIX = 'data:application/json;base64,'
+const DATA_URI = /^data:[a-z0-9.+/-]{1,100};base64,/
+
+/** The content address: hex SHA-256 of the JCS form (ACI §8). */
+export const sessionId = async (document: SessionDocument): Promise<string> =>
+  toHex(await sha256(encodeUtf8(jcs(plainJson(document)))))
+
+export interface SessionInput {
+  readonly endpoint: VerifiedEndpoint
+  readonly upstreamName: string
+  /** The bytes `endpoint` was verified from. */
+  readonly evidence: Uint8Array
+  readonly establishedAt: UnixSeconds
+  readonly expiresAt: UnixSeconds
+}
+
+/** Records a verification. Throws `TypeError` for anything but a real `VerifiedEndpoint`. */
+export async function buildSession(
+  input: SessionInput,
+): Promise<{ id: string; document: SessionDocument }> {
+  const { endpoint } = input
+  if (!VerifiedEndpoint.is(endpoint)) throw new TypeError('not a VerifiedEndpoint')
+  const document: SessionDocument = {
+    api_version: 'aci/1',
+    upstream_name: input.upstreamName,
+    endpoint: endpoint.origin,
+    verifier_id: VERIFIER_ID,
+    established_at: input.establishedAt,
+    expires_at: input.expiresAt,
+    identity: { workload_keyset_digest: endpoint.keysetDigest },
+    channel_binding: [tlsBinding(endpoint)],
+    claims: claimsOf(endpoint),
+    evidence: {
+      digest: await sha256Label(input.evidence),
+      data: DATA_PREFIX + toBase64(input.evidence),
+    },
+  }
+  return { id: await sessionId(document), document }
+}
+
+const tlsBinding = (endpoint: VerifiedEndpoint) => ({
+  type: 'tls_spki_sha256',
+  origin: endpoint.origin,
+  spki_sha256: toHex(endpoint.binding.digest),
+})
+
+/** Throws `session_malformed`. */
+export function parseSession(value: unknown): SessionDocument {
+  const parsed = sessionSchema.safeParse(value)
+  if (!parsed.success) throw new EvidenceError('session_malformed')
+  return parsed.data
+}
+
+/** The id a document really has, and the evidence bytes it really carries. Throws `session_evidence_mismatch`. */
+export async function verifySession(
+  document: SessionDocument,
+): Promise<{ id: string; evidence: Bytes }> {
+  const { data, digest } = document.evidence
+  const prefix = DATA_URI.exec(data)?.[0]
+  if (prefix === undefined) throw new EvidenceError('session_malformed')
+  const evidence = fromBase64(data.slice(prefix.length))
+  if ((await sha256Label(evidence)) !== digest) {
+    throw new EvidenceError('session_evidence_mismatch')
+  }
+  return { id: await sessionId(document), evidence }
+}
+
+/**
+ * The deep audit's last step: what the session states must be what its own evidence shows when it is
+ * appraised again. Without it a gateway could keep good evidence and publish a better claim or another key.
+ */
+export function checkSessionClaims(document: SessionDocument, endpoint: VerifiedEndpoint): void {
+  const same =
+    document.endpoint === endpoint.origin &&
+    document.expires_at <= endpoint.expiresAt &&
+    document.established_at >= endpoint.verifiedAt &&
+    sameJson(document.channel_binding, [tlsBinding(endpoint)]) &&
+    sameJson(document.claims, claimsOf(endpoint))
+  if (!same) throw new EvidenceError('session_claim_mismatch')
+}
+
+const sameJson = (left: object, right: object): boolean =>
+  jcs(plainJson(left)) === jcs(plainJson(right))

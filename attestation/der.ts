@@ -1,0 +1,90 @@
+import { EvidenceError, type EvidenceErrorCode } from './errors.ts'
+
+/** One DER element: its tag byte and its content. */
+export interface DerElement {
+  readonly tag: number
+  readonly content: Uint8Array
+}
+
+export const DER = {
+  boolean: 0x01,
+  integer: 0x02,
+  octetString: 0x04,
+  oid: 0x06,
+  enumerated: 0x0a,
+  sequence: 0x30,
+} as const
+
+/**
+ * The elements that fill `bytes` exactly. Single-byte tags, definite minimal lengths, and no recursion:
+ * the caller descends only where the format says so.
+ */
+export function derElements(bytes: Uint8Array, code: EvidenceErrorCode): DerElement[] {
+  const elements: DerElement[] = []
+  let at = 0
+  while (at < bytes.length) {
+    const { tag, start, end } = header(bytes, at, code)
+    elements.push({ tag, content: bytes.subarray(start, end) })
+    at = end
+  }
+  return elements
+}
+
+function header(bytes: Uint8Array, at: number, code: EvidenceErrorCode) {
+  const tag = bytes[at]
+  const first = bytes[at + 1]
+  if (tag === undefined || first === undefined || (tag & 0x1f) === 0x1f)
+    throw new EvidenceError(code)
+  let start = at + 2
+  let length = first
+  if (first >= 0x80) {
+    const count = first & 0x7f
+    if (count === 0 || count > 3) throw new EvidenceError(code)
+    length = 0
+    for (const byte of bytes.subarray(start, start + count)) length = length * 256 + byte
+    start += count
+    if (length < 0x80 || length < 256 ** (count - 1)) throw new EvidenceError(code)
+  }
+  if (start + length > bytes.length) throw new EvidenceError(code)
+  return { tag, start, end: start + length }
+}
+
+/** The content of `element`, which must have this tag. */
+export function derContent(
+  element: DerElement | undefined,
+  tag: number,
+  code: EvidenceErrorCode,
+): Uint8Array {
+  if (element?.tag !== tag) throw new EvidenceError(code)
+  return element.content
+}
+
+/** A minimal non-negative INTEGER of at most `max`. */
+export function derUnsigned(content: Uint8Array, max: number, code: EvidenceErrorCode): number {
+  const [first, second] = content
+  const padded = first === 0 && second !== undefined && second < 0x80
+  if (first === undefined || first >= 0x80 || padded || content.length > 5) {
+    throw new EvidenceError(code)
+  }
+  const value = content.reduce((sum, byte) => sum * 256 + byte, 0)
+  if (value > max) throw new EvidenceError(code)
+  return value
+}
+
+/** Dotted form of an OBJECT IDENTIFIER. */
+export function derOid(content: Uint8Array, code: EvidenceErrorCode): string {
+  const arcs: number[] = []
+  let arc = 0
+  for (const byte of content) {
+    arc = arc * 128 + (byte & 0x7f)
+    if (arc > Number.MAX_SAFE_INTEGER / 128) throw new EvidenceError(code)
+    if (byte < 0x80) {
+      arcs.push(arc)
+      arc = 0
+    }
+  }
+  const [first, ...rest] = arcs
+  if (first === undefined || (content.at(-1) ?? 0x80) >= 0x80) throw new EvidenceError(code)
+  const top = Math.min(Math.floor(first / 40), 2)
+  return [top, first - 40 * top, ...rest].join('.')
+}

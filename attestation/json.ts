@@ -1,0 +1,139 @@
+import { EvidenceError } from './errors.ts'
+
+export type JsonValue =
+  | string
+  | number
+  | boolean
+  | null
+  | readonly JsonValue[]
+  | { readonly [member: string]: JsonValue }
+
+const MAX_DEPTH = 16
+const MAX_LENGTH = 1 << 23
+
+const SPACE = /[ \t\n\r]*/y
+const SCALAR = /(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)/y
+
+const QUOTE = 0x22
+const BACKSLASH = 0x5c
+
+/** V8's own error quotes the input, so it is dropped, not chained. */
+function nativeParse(text: string): JsonValue {
+  try {
+    const value: JsonValue = JSON.parse(text)
+    return value
+  } catch {
+    throw new EvidenceError('json_malformed')
+  }
+}
+
+/** The value of a string: two spellings of one name are the same name. */
+const unquote = (text: string): string => String(nativeParse(text))
+
+/**
+ * Walks a JSON text and refuses what two parsers could read differently: duplicate member names
+ * (`JSON.parse` keeps the last one, others the first), excessive depth and trailing text.
+ */
+class Scanner {
+  readonly #text: string
+  #at = 0
+
+  constructor(text: string) {
+    if (text.length > MAX_LENGTH) throw new EvidenceError('json_malformed')
+    this.#text = text
+  }
+
+  document(): Map<string, readonly [number, number]> | null {
+    this.#match(SPACE)
+    const members = this.#value(0)
+    this.#match(SPACE)
+    if (this.#at !== this.#text.length) throw new EvidenceError('json_malformed')
+    return members
+  }
+
+  #match(pattern: RegExp): string {
+    pattern.lastIndex = this.#at
+    const found = pattern.exec(this.#text)
+    if (found === null) throw new EvidenceError('json_malformed')
+    this.#at = pattern.lastIndex
+    return found[0]
+  }
+
+  #takes(char: string): boolean {
+    this.#match(SPACE)
+    if (this.#text[this.#at] !== char) return false
+    this.#at++
+    return true
+  }
+
+  #expect(char: string): void {
+    if (!this.#takes(char)) throw new EvidenceError('json_malformed')
+  }
+
+  #value(depth: number): Map<string, readonly [number, number]> | null {
+    if (depth > MAX_DEPTH) throw new EvidenceError('json_malformed')
+    const first = this.#text[this.#at]
+    if (first === '{') return this.#object(depth)
+    if (first === '[') this.#array(depth)
+    else if (first === '"') this.#string()
+    else this.#match(SCALAR)
+    return null
+  }
+
+  /** Moves past a string and gives its text. Its escapes are left to `JSON.parse`. */
+  #string(): string {
+    const start = this.#at
+    if (this.#text[start] !== '"') throw new EvidenceError('json_malformed')
+    let at = start + 1
+    for (let code = this.#text.charCodeAt(at); code !== QUOTE; code = this.#text.charCodeAt(at)) {
+      if (Number.isNaN(code)) throw new EvidenceError('json_malformed')
+      at += code === BACKSLASH ? 2 : 1
+    }
+    this.#at = at + 1
+    return this.#text.slice(start, this.#at)
+  }
+
+  #object(depth: number): Map<string, readonly [number, number]> {
+    const members = new Map<string, readonly [number, number]>()
+    this.#expect('{')
+    if (this.#takes('}')) return members
+    do {
+      this.#match(SPACE)
+      const name = unquote(this.#string())
+      if (members.has(name)) throw new EvidenceError('json_malformed')
+      this.#expect(':')
+      this.#match(SPACE)
+      const start = this.#at
+      this.#value(depth + 1)
+      members.set(name, [start, this.#at])
+    } while (this.#takes(','))
+    this.#expect('}')
+    return members
+  }
+
+  #array(depth: number): void {
+    this.#expect('[')
+    if (this.#takes(']')) return
+    do {
+      this.#match(SPACE)
+      this.#value(depth + 1)
+    } while (this.#takes(','))
+    this.#expect(']')
+  }
+}
+
+/** Strict JSON: no duplicate members, depth at most 16, at most 8 MiB of text. Throws `json_malformed`. */
+export function parseJson(text: string): JsonValue {
+  new Scanner(text).document()
+  return nativeParse(text)
+}
+
+/**
+ * The exact text of each top-level member of a JSON object. Signatures of Intel's collateral cover the
+ * bytes of one member as served, so it may never be re-serialised.
+ */
+export function memberTexts(text: string): ReadonlyMap<string, string> {
+  const members = new Scanner(text).document()
+  if (members === null) throw new EvidenceError('json_malformed')
+  return new Map([...members].map(([name, [start, end]]) => [name, text.slice(start, end)]))
+}

@@ -1,0 +1,197 @@
+import { z } from 'zod'
+import { encodeUtf8, fromHex, type UnixSeconds } from '../bytes.ts'
+import { EvidenceError, type EvidenceErrorCode } from '../errors.ts'
+import { parseJson } from '../json.ts'
+import { importP256, verifyP256 } from '../signature.ts'
+import { parseTime } from '../time.ts'
+import type { Certificate } from '../x509.ts'
+
+/** Everything Intel publishes that a quote is judged by. CRLs and signatures are hex, chains PEM, documents exact text. */
+export interface Collateral {
+  readonly pck_crl_issuer_chain: string
+  readonly root_ca_crl: string
+  readonly pck_crl: string
+  readonly tcb_info_issuer_chain: string
+  readonly tcb_info: string
+  readonly tcb_info_signature: string
+  readonly qe_identity_issuer_chain: string
+  readonly qe_identity: string
+  readonly qe_identity_signature: string
+  readonly pck_certificate_chain?: string | undefined
+}
+
+const MAX_DOCUMENT = 1 << 20
+const text = z.string().max(MAX_DOCUMENT)
+
+const collateralSchema = z.object({
+  pck_crl_issuer_chain: text,
+  root_ca_crl: text,
+  pck_crl: text,
+  tcb_info_issuer_chain: text,
+  tcb_info: text,
+  tcb_info_signature: text,
+  qe_identity_issuer_chain: text,
+  qe_identity: text,
+  qe_identity_signature: text,
+  pck_certificate_chain: text.optional(),
+})
+
+/** Throws `collateral_malformed`. */
+export function parseCollateral(value: unknown): Collateral {
+  const parsed = collateralSchema.safeParse(value)
+  if (!parsed.success) throw new EvidenceError('collateral_malformed')
+  return parsed.data
+}
+
+const PLATFORM_STATUSES = [
+  'UpToDate',
+  'SWHardeningNeeded',
+  'ConfigurationNeeded',
+  'ConfigurationAndSWHardeningNeeded',
+  'OutOfDate',
+  'OutOfDateConfigurationNeeded',
+  'Revoked',
+] as const
+
+const hex = (bytes: number) =>
+  z
+    .string()
+    .regex(/^[0-9a-fA-F]*$/)
+    .length(2 * bytes)
+const integer = (max: number) => z.number().int().min(0).max(max)
+const components = z.array(z.object({ svn: integer(0xff) })).length(16)
+const advisoryIDs = z.array(z.string().max(64)).max(256).optional()
+
+const svnStatus = z.enum(['UpToDate', 'OutOfDate', 'Revoked'])
+const qeLevel = z.object({
+  tcb: z.object({ isvsvn: integer(0xffff) }),
+  tcbDate: z.string(),
+  tcbStatus: svnStatus,
+  advisoryIDs,
+})
+// A status that a TDX module cannot have makes its level match nothing, as Intel's library has it.
+const moduleLevel = qeLevel.extend({
+  tcbStatus: svnStatus.or(
+    z
+      .string()
+      .max(64)
+      .transform(() => null),
+  ),
+})
+
+const platformLevel = z.object({
+  tcb: z.object({
+    sgxtcbcomponents: components,
+    pcesvn: integer(0xffff),
+    tdxtcbcomponents: components.optional(),
+  }),
+  tcbDate: z.string(),
+  tcbStatus: z.enum(PLATFORM_STATUSES),
+  advisoryIDs,
+})
+
+const module = { mrsigner: hex(48), attributes: hex(8), attributesMask: hex(8) }
+
+const dated = {
+  issueDate: z.string(),
+  nextUpdate: z.string(),
+  tcbEvaluationDataNumber: integer(0xffff_ffff),
+}
+
+// Not strict: Intel adds members. What is used is range-checked.
+const tcbInfoSchema = z.object({
+  id: z.string(),
+  version: z.number(),
+  ...dated,
+  fmspc: hex(6),
+  pceId: hex(2),
+  tcbType: integer(255),
+  tdxModule: z.object(module).optional(),
+  tdxModuleIdentities: z
+    .array(
+      z.object({
+        id: z.string().max(64),
+        ...module,
+        tcbLevels: z.array(moduleLevel).min(1).max(256),
+      }),
+    )
+    .max(256)
+    .optional(),
+  tcbLevels: z.array(platformLevel).min(1).max(256),
+})
+
+const qeIdentitySchema = z.object({
+  id: z.string(),
+  version: z.number(),
+  ...dated,
+  miscselect: hex(4),
+  miscselectMask: hex(4),
+  attributes: hex(16),
+  attributesMask: hex(16),
+  mrsigner: hex(32),
+  isvprodid: integer(0xffff),
+  tcbLevels: z.array(qeLevel).min(1).max(256),
+})
+
+export type TcbInfo = z.output<typeof tcbInfoSchema>
+export type PlatformLevel = z.output<typeof platformLevel>
+/** A level of the TDX module or of the quoting enclave. */
+export type SvnLevel = z.output<typeof moduleLevel>
+export type QeIdentity = z.output<typeof qeIdentitySchema>
+export type PlatformStatus = (typeof PLATFORM_STATUSES)[number]
+
+interface Codes {
+  readonly malformed: EvidenceErrorCode
+  readonly signature: EvidenceErrorCode
+  readonly notValidNow: EvidenceErrorCode
+}
+
+const TCB_INFO_CODES: Codes = {
+  malformed: 'tcb_info_malformed',
+  signature: 'tcb_info_signature_invalid',
+  notValidNow: 'tcb_info_not_valid_now',
+}
+const QE_IDENTITY_CODES: Codes = {
+  malformed: 'qe_identity_malformed',
+  signature: 'qe_identity_signature_invalid',
+  notValidNow: 'qe_identity_not_valid_now',
+}
+
+/** The TCB info, signed by `signer` over its exact bytes and valid at `now`. */
+export const verifyTcbInfo = (
+  collateral: Collateral,
+  signer: Certificate,
+  now: UnixSeconds,
+): Promise<TcbInfo> => {
+  const signed = { text: collateral.tcb_info, signature: collateral.tcb_info_signature }
+  return verifyDocument(signed, { schema: tcbInfoSchema, codes: TCB_INFO_CODES }, signer, now)
+}
+
+/** The QE identity, signed by `signer` over its exact bytes and valid at `now`. */
+export const verifyQeIdentity = (
+  collateral: Collateral,
+  signer: Certificate,
+  now: UnixSeconds,
+): Promise<QeIdentity> => {
+  const signed = { text: collateral.qe_identity, signature: collateral.qe_identity_signature }
+  return verifyDocument(signed, { schema: qeIdentitySchema, codes: QE_IDENTITY_CODES }, signer, now)
+}
+
+async function verifyDocument<T extends { issueDate: string; nextUpdate: string }>(
+  signed: { readonly text: string; readonly signature: string },
+  kind: { readonly schema: z.ZodType<T>; readonly codes: Codes },
+  signer: Certificate,
+  now: UnixSeconds,
+): Promise<T> {
+  const key = signer.p256 === null ? null : await importP256(signer.p256)
+  if (!(await verifyP256(key, fromHex(signed.signature), encodeUtf8(signed.text)))) {
+    throw new EvidenceError(kind.codes.signature)
+  }
+  const parsed = kind.schema.safeParse(parseJson(signed.text))
+  if (!parsed.success) throw new EvidenceError(kind.codes.malformed)
+  const { issueDate, nextUpdate } = parsed.data
+  if (!(parseTime(issueDate) <= now && now <= parseTime(nextUpdate))) {
+    throw new EvidenceError(kind.codes.notValidNow)
+  }
+  return parsed.data
+}

@@ -1,0 +1,68 @@
+import { toHex } from '../bytes.ts'
+import { DER, derContent, derElements, derOid, derUnsigned } from '../der.ts'
+import { EvidenceError } from '../errors.ts'
+import type { Certificate } from '../x509.ts'
+
+/** What the PCK certificate says about its platform (tdx.md §2). Hex is lower case. */
+export interface PckIdentity {
+  readonly ppid: string
+  readonly fmspc: string
+  readonly pceId: string
+  readonly pceSvn: number
+  /** The 16 SGX TCB component SVNs. TCB levels are matched with these, not with the CPUSVN octets. */
+  readonly components: readonly number[]
+}
+
+const SGX_EXTENSION = '1.2.840.113741.1.13.1'
+const MAX_EXTENSION_LENGTH = 4096
+const CODE = 'pck_extension_malformed'
+const TCB_ENTRIES = 18
+const COMPONENTS = 16
+
+/** Throws `pck_extension_malformed`: absent, duplicate or missing entries, wrong lengths or ranges. */
+export function pckIdentity(leaf: Certificate): PckIdentity {
+  const extension = leaf.extension(SGX_EXTENSION)
+  if (extension === null || extension.length > MAX_EXTENSION_LENGTH) throw new EvidenceError(CODE)
+  const [outer, ...rest] = derElements(extension, CODE)
+  if (rest.length > 0) throw new EvidenceError(CODE)
+  const entries = entryMap(derContent(outer, DER.sequence, CODE), SGX_EXTENSION)
+  const tcb = entryMap(tagged(entries, 2, DER.sequence), `${SGX_EXTENSION}.2`)
+  if (tcb.size !== TCB_ENTRIES) throw new EvidenceError(CODE)
+  octets(tcb, 18, 16)
+  return {
+    ppid: octets(entries, 1, 16),
+    fmspc: octets(entries, 4, 6),
+    pceId: octets(entries, 3, 2),
+    pceSvn: derUnsigned(tagged(tcb, 17, DER.integer), 0xffff, CODE),
+    components: Array.from({ length: COMPONENTS }, (_, index) =>
+      derUnsigned(tagged(tcb, index + 1, DER.integer), 0xff, CODE),
+    ),
+  }
+}
+
+type Entries = ReadonlyMap<number, ReturnType<typeof derElements>[number]>
+
+/** `SEQUENCE OF SEQUENCE { OID, value }`, keyed by the last arc under `prefix`. */
+function entryMap(content: Uint8Array, prefix: string): Entries {
+  const entries = new Map<number, ReturnType<typeof derElements>[number]>()
+  for (const element of derElements(content, CODE)) {
+    const [oid, value, ...rest] = derElements(derContent(element, DER.sequence, CODE), CODE)
+    const name = derOid(derContent(oid, DER.oid, CODE), CODE)
+    const arc = Number(name.slice(prefix.length + 1))
+    const known = name.startsWith(`${prefix}.`) && Number.isInteger(arc)
+    if (!known || value === undefined || rest.length > 0 || entries.has(arc)) {
+      throw new EvidenceError(CODE)
+    }
+    entries.set(arc, value)
+  }
+  return entries
+}
+
+const tagged = (entries: Entries, arc: number, tag: number): Uint8Array =>
+  derContent(entries.get(arc), tag, CODE)
+
+function octets(entries: Entries, arc: number, length: number): string {
+  const content = tagged(entries, arc, DER.octetString)
+  if (content.length !== length) throw new EvidenceError(CODE)
+  return toHex(content)
+}

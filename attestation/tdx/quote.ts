@@ -1,0 +1,133 @@
+import { concatBytes, isZero, Reader, toHex, type Bytes } from '../bytes.ts'
+import { EvidenceError } from '../errors.ts'
+import { parseEnclaveReport, parseTdReport, type EnclaveReport, type TdReport } from './body.ts'
+
+export type TeeType = 'sgx' | 'tdx'
+
+/** The measured state a quote signs. */
+export type QuoteBody =
+  | { readonly tee: 'tdx'; readonly report: TdReport }
+  | { readonly tee: 'sgx'; readonly report: EnclaveReport }
+
+/** A quote that has been read, and nothing more: no signature has been looked at. */
+export interface Quote {
+  readonly version: 3 | 4 | 5
+  readonly body: QuoteBody
+  /** Header, body descriptor and body: exactly the bytes the attestation key signs. */
+  readonly signedRegion: Bytes
+  readonly signature: Bytes
+  /** x ‖ y, P-256. */
+  readonly attestationKey: Bytes
+  readonly qeReportBytes: Bytes
+  readonly qeReport: EnclaveReport
+  readonly qeReportSignature: Bytes
+  readonly qeAuthData: Bytes
+  /** The PEM chain of certification data type 5. */
+  readonly pckChain: string
+}
+
+const MAX_QUOTE_LENGTH = 1 << 16
+const INTEL_QE_VENDOR = '939a7233f79c4ca9940a0db3957f0607'
+const TEE_TYPES = new Map<number, TeeType>([
+  [0x00, 'sgx'],
+  [0x81, 'tdx'],
+])
+const PCK_CHAIN = 5
+const QE_REPORT_CERTIFICATION = 6
+const ENCLAVE_REPORT_LENGTH = 384
+
+/** v5 body descriptor types (tdx.md §1.1): TEE type and exact size. */
+const BODY_TYPES = new Map<number, readonly [TeeType, number]>([
+  [1, ['sgx', ENCLAVE_REPORT_LENGTH]],
+  [2, ['tdx', 584]],
+  [3, ['tdx', 648]],
+  [4, ['tdx', 885]],
+])
+
+/**
+ * Reads an Intel quote: v3 (SGX), v4 and v5 (SGX or TDX), at most 64 KiB.
+ *
+ * Zero padding after the signature data is what platforms append and is accepted; anything else there is
+ * `quote_trailing_bytes`. Errors: `quote_malformed`, `quote_*_unsupported`, `qe_vendor_unknown`.
+ */
+export function parseQuote(bytes: Uint8Array): Quote {
+  if (bytes.length > MAX_QUOTE_LENGTH) throw new EvidenceError('quote_malformed')
+  const reader = new Reader(bytes, 'quote_malformed')
+  const { version, tee } = parseHeader(reader)
+  const body = parseBody(reader, version, tee)
+  const signedRegion = Uint8Array.from(bytes.subarray(0, reader.offset))
+  const authData = reader.window(reader.u32())
+  if (!isZero(reader.take(reader.remaining))) throw new EvidenceError('quote_trailing_bytes')
+  return { version, body, signedRegion, ...parseAuthData(authData, version) }
+}
+
+function parseHeader(reader: Reader): { version: 3 | 4 | 5; tee: TeeType } {
+  const version = reader.u16()
+  if (version !== 3 && version !== 4 && version !== 5) {
+    throw new EvidenceError('quote_version_unsupported')
+  }
+  if (reader.u16() !== 2) throw new EvidenceError('quote_key_type_unsupported')
+  // In v3 these four bytes are reserved and zero, so the type reads as SGX.
+  const tee = TEE_TYPES.get(reader.u32())
+  if (tee === undefined || (version === 3 && tee !== 'sgx')) {
+    throw new EvidenceError('quote_tee_type_unsupported')
+  }
+  reader.take(4)
+  if (toHex(reader.take(16)) !== INTEL_QE_VENDOR) throw new EvidenceError('qe_vendor_unknown')
+  reader.take(20)
+  return { version, tee }
+}
+
+function parseBody(reader: Reader, version: 3 | 4 | 5, tee: TeeType): QuoteBody {
+  const type = version === 5 ? reader.u16() : tee === 'sgx' ? 1 : 2
+  const [bodyTee, size] = BODY_TYPES.get(type) ?? []
+  if (bodyTee !== tee || size === undefined || (version === 5 && reader.u32() !== size)) {
+    throw new EvidenceError('quote_body_unsupported')
+  }
+  const bytes = reader.take(size)
+  return tee === 'sgx'
+    ? { tee, report: parseEnclaveReport(bytes) }
+    : { tee, report: parseTdReport(bytes) }
+}
+
+function parseAuthData(reader: Reader, version: 3 | 4 | 5) {
+  const signature = reader.take(64)
+  const attestationKey = reader.take(64)
+  const certification = version === 3 ? reader : qeCertification(reader)
+  const qeReportBytes = certification.take(ENCLAVE_REPORT_LENGTH)
+  const qeReportSignature = certification.take(64)
+  const qeAuthData = certification.take(certification.u16())
+  const type = certification.u16()
+  const data = certification.take(certification.u32())
+  certification.end()
+  reader.end()
+  if (type !== PCK_CHAIN) throw new EvidenceError('certification_data_unsupported')
+  const qeReport = parseEnclaveReport(qeReportBytes)
+  const pckChain = asciiText(data)
+  return {
+    signature,
+    attestationKey,
+    qeReportBytes,
+    qeReport,
+    qeReportSignature,
+    qeAuthData,
+    pckChain,
+  }
+}
+
+/** v4 and v5 wrap the QE report in certification data of type 6, which must fill the auth data exactly. */
+function qeCertification(reader: Reader): Reader {
+  if (reader.u16() !== QE_REPORT_CERTIFICATION) throw new EvidenceError('quote_malformed')
+  return reader.window(reader.u32())
+}
+
+/** PEM text; some quoting libraries end it with one NUL. */
+function asciiText(data: Bytes): string {
+  const text = data.at(-1) === 0 ? data.subarray(0, -1) : data
+  if (text.some((byte) => byte === 0 || byte >= 0x80)) throw new EvidenceError('quote_malformed')
+  return new TextDecoder().decode(text)
+}
+
+/** The bytes whose hash the QE report must carry: it vouches for the attestation key. */
+export const qeBoundBytes = (quote: Quote): Bytes =>
+  concatBytes(quote.attestationKey, quote.qeAuthData)

@@ -1,0 +1,155 @@
+import { fromHex, type UnixSeconds } from '../bytes.ts'
+import { EvidenceError } from '../errors.ts'
+import { importP256, verifyP256 } from '../signature.ts'
+import { parseTime } from '../time.ts'
+import { parseCrl, parsePemChain, type Certificate, type Crl } from '../x509.ts'
+import { verifyPckChain, verifyTcbSigningChain, type PckChain } from './chain.ts'
+import {
+  verifyQeIdentity,
+  verifyTcbInfo,
+  type Collateral,
+  type QeIdentity,
+  type TcbInfo,
+} from './collateral.ts'
+import { checkNotRevoked, verifyCrl } from './crl.ts'
+import { verifyTdxModule } from './module.ts'
+import { pckIdentity, type PckIdentity } from './pck.ts'
+import { verifyQeReport } from './qe.ts'
+import { parseQuote, type Quote, type TeeType } from './quote.ts'
+import type { TrustedRoot } from './root.ts'
+import { evaluateTcb } from './tcb.ts'
+import { GenuineQuote } from './verdict.ts'
+
+export interface QuoteInput {
+  readonly quote: Uint8Array
+  readonly collateral: Collateral
+  readonly now: UnixSeconds
+  readonly trustedRoot: TrustedRoot
+}
+
+/**
+ * Proves that a quote was made by a genuine Intel TEE, and how up to date its platform is.
+ *
+ * The steps are those of Intel's quote verification library, in this order, none of them optional. What
+ * this says nothing about is whether the measured workload is the wanted one: that is `acceptQuote`.
+ *
+ * @throws EvidenceError with the code and step of the first thing that does not hold.
+ */
+export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
+  const { collateral, now, trustedRoot } = input
+  // 1. The bytes are a quote and nothing else.
+  const quote = parseQuote(input.quote)
+  // 2. The platform's PCK certificate chains to the pinned root.
+  const chain = await verifyPckChain(quote.pckChain, trustedRoot, now)
+  const pck = pckIdentity(chain.leaf)
+  // 3. No certificate of that chain is revoked; silence counts only in a fresh, authentic CRL.
+  const crls = await verifyRevocation(collateral, chain, now)
+  // 4. Collateral is signed by the TCB signing role, and by no other certificate under the root.
+  const tcbSigner = await tcbSigningCertificate(collateral.tcb_info_issuer_chain, input, crls.root)
+  const qeSigner = await tcbSigningCertificate(
+    collateral.qe_identity_issuer_chain,
+    input,
+    crls.root,
+  )
+  // 5. The TCB info is authentic, current, and about this TEE and this platform.
+  const tcbInfo = await verifyTcbInfo(collateral, tcbSigner, now)
+  checkTcbInfoSubject(tcbInfo, quote.body.tee, pck)
+  // 6. The QE identity is authentic, current, and about this TEE's quoting enclave.
+  const qeIdentity = await verifyQeIdentity(collateral, qeSigner, now)
+  checkQeIdentitySubject(qeIdentity, quote.body.tee)
+  // 7. The quoting enclave is Intel's and vouches for the attestation key.
+  await verifyQeReport(quote, chain, qeIdentity)
+  // 8. The attestation key signed header and body.
+  await verifyQuoteSignature(quote)
+  // 9. The TDX module is one Intel signed.
+  if (quote.body.tee === 'tdx') verifyTdxModule(quote.body.report, tcbInfo)
+  // 10. Platform, module and quoting enclave are matched with their TCB levels.
+  const tcb = evaluateTcb(tcbInput(quote, pck, tcbInfo, qeIdentity))
+  return new GenuineQuote({
+    root: trustedRoot.kind,
+    quoteVersion: quote.version,
+    body: quote.body,
+    tcb,
+    fmspc: pck.fmspc,
+    ppid: pck.ppid,
+    expiresAt: earliestExpiry(
+      [chain.leaf, chain.intermediate, chain.root, tcbSigner, qeSigner],
+      crls,
+      [tcbInfo, qeIdentity],
+    ),
+  })
+}
+
+interface Crls {
+  readonly root: Crl
+  readonly pck: Crl
+}
+
+async function verifyRevocation(
+  collateral: Collateral,
+  chain: PckChain,
+  now: UnixSeconds,
+): Promise<Crls> {
+  const root = parseCrl(fromHex(collateral.root_ca_crl))
+  const pck = parseCrl(fromHex(collateral.pck_crl))
+  await verifyCrl(root, chain.root, now)
+  const [delivered] = await parsePemChain(collateral.pck_crl_issuer_chain)
+  if (delivered !== undefined && delivered.sha256 !== chain.intermediate.sha256) {
+    throw new EvidenceError('crl_issuer_mismatch')
+  }
+  await verifyCrl(pck, chain.intermediate, now)
+  checkNotRevoked(chain, root, pck)
+  return { root, pck }
+}
+
+const tcbSigningCertificate = (
+  pem: string,
+  input: QuoteInput,
+  rootCrl: Crl,
+): Promise<Certificate> => verifyTcbSigningChain(pem, input.trustedRoot, input.now, rootCrl)
+
+function checkTcbInfoSubject(tcbInfo: TcbInfo, tee: TeeType, pck: PckIdentity): void {
+  const forTee =
+    tcbInfo.version === 3 && tcbInfo.tcbType === 0 && tcbInfo.id === (tee === 'tdx' ? 'TDX' : 'SGX')
+  if (!forTee) throw new EvidenceError('tcb_info_wrong_tee')
+  const forPlatform =
+    tcbInfo.fmspc.toLowerCase() === pck.fmspc && tcbInfo.pceId.toLowerCase() === pck.pceId
+  if (!forPlatform) throw new EvidenceError('tcb_info_wrong_platform')
+}
+
+function checkQeIdentitySubject(identity: QeIdentity, tee: TeeType): void {
+  const forEnclave = identity.version === 2 && identity.id === (tee === 'tdx' ? 'TD_QE' : 'QE')
+  if (!forEnclave) throw new EvidenceError('qe_identity_wrong_enclave')
+}
+
+async function verifyQuoteSignature(quote: Quote): Promise<void> {
+  const key = await importP256(quote.attestationKey)
+  if (!(await verifyP256(key, quote.signature, quote.signedRegion))) {
+    throw new EvidenceError('quote_signature_invalid')
+  }
+}
+
+function tcbInput(quote: Quote, pck: PckIdentity, tcbInfo: TcbInfo, qeIdentity: QeIdentity) {
+  const report = quote.body.tee === 'tdx' ? quote.body.report : null
+  return {
+    pck,
+    tcbInfo,
+    qeIdentity,
+    qeIsvSvn: quote.qeReport.isvSvn,
+    teeTcbSvn: report?.teeTcbSvn ?? null,
+    teeTcbSvn2: report?.teeTcbSvn2 ?? null,
+  }
+}
+
+function earliestExpiry(
+  certificates: readonly Certificate[],
+  crls: Crls,
+  documents: readonly { readonly nextUpdate: string }[],
+): UnixSeconds {
+  return Math.min(
+    ...certificates.map(({ notAfter }) => notAfter),
+    crls.root.nextUpdate ?? 0,
+    crls.pck.nextUpdate ?? 0,
+    ...documents.map(({ nextUpdate }) => parseTime(nextUpdate)),
+  )
+}
