@@ -1,18 +1,23 @@
 import { EvidenceError, type EvidenceErrorCode } from './errors.ts'
 
-/** One DER element: its tag byte and its content. */
+/** One DER element: its tag byte, its content, and all of its bytes. */
 export interface DerElement {
   readonly tag: number
   readonly content: Uint8Array
+  readonly bytes: Uint8Array
 }
 
 export const DER = {
   boolean: 0x01,
   integer: 0x02,
+  bitString: 0x03,
   octetString: 0x04,
   oid: 0x06,
-  enumerated: 0x0a,
+  utcTime: 0x17,
+  generalizedTime: 0x18,
   sequence: 0x30,
+  context0: 0xa0,
+  context3: 0xa3,
 } as const
 
 /**
@@ -24,7 +29,7 @@ export function derElements(bytes: Uint8Array, code: EvidenceErrorCode): DerElem
   let at = 0
   while (at < bytes.length) {
     const { tag, start, end } = header(bytes, at, code)
-    elements.push({ tag, content: bytes.subarray(start, end) })
+    elements.push({ tag, content: bytes.subarray(start, end), bytes: bytes.subarray(at, end) })
     at = end
   }
   return elements

@@ -66,7 +66,7 @@ export {
   type PolicyErrorCode,
   type Step,
 } from './errors.ts'
-export { memberTexts, parseJson, type JsonValue } from './json.ts'
+export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
 export {
   DEFAULT_POLICY,
   namesWorkload,

@@ -14,6 +14,9 @@ const MAX_LENGTH = 1 << 23
 const SPACE = /[ \t\n\r]*/y
 const SCALAR = /(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)/y
 
+/** Start and end of each member's value in the text. */
+export type MemberSpans = ReadonlyMap<string, readonly [number, number]>
+
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
 
@@ -28,7 +31,11 @@ function nativeParse(text: string): JsonValue {
 }
 
 /** The value of a string: two spellings of one name are the same name. */
-const unquote = (text: string): string => String(nativeParse(text))
+function unquote(text: string): string {
+  const value = nativeParse(text)
+  if (typeof value !== 'string') throw new EvidenceError('json_malformed')
+  return value
+}
 
 /**
  * Walks a JSON text and refuses what two parsers could read differently: duplicate member names
@@ -36,14 +43,15 @@ const unquote = (text: string): string => String(nativeParse(text))
  */
 class Scanner {
   readonly #text: string
+  readonly #maxDepth: number
   #at = 0
 
-  constructor(text: string) {
-    if (text.length > MAX_LENGTH) throw new EvidenceError('json_malformed')
+  constructor(text: string, maxDepth: number) {
     this.#text = text
+    this.#maxDepth = maxDepth
   }
 
-  document(): Map<string, readonly [number, number]> | null {
+  document(): MemberSpans | null {
     this.#match(SPACE)
     const members = this.#value(0)
     this.#match(SPACE)
@@ -70,8 +78,8 @@ class Scanner {
     if (!this.#takes(char)) throw new EvidenceError('json_malformed')
   }
 
-  #value(depth: number): Map<string, readonly [number, number]> | null {
-    if (depth > MAX_DEPTH) throw new EvidenceError('json_malformed')
+  #value(depth: number): MemberSpans | null {
+    if (depth > this.#maxDepth) throw new EvidenceError('json_malformed')
     const first = this.#text[this.#at]
     if (first === '{') return this.#object(depth)
     if (first === '[') this.#array(depth)
@@ -93,7 +101,7 @@ class Scanner {
     return this.#text.slice(start, this.#at)
   }
 
-  #object(depth: number): Map<string, readonly [number, number]> {
+  #object(depth: number): MemberSpans {
     const members = new Map<string, readonly [number, number]>()
     this.#expect('{')
     if (this.#takes('}')) return members
@@ -124,8 +132,19 @@ class Scanner {
 
 /** Strict JSON: no duplicate members, depth at most 16, at most 8 MiB of text. Throws `json_malformed`. */
 export function parseJson(text: string): JsonValue {
-  new Scanner(text).document()
+  if (text.length > MAX_LENGTH) throw new EvidenceError('json_malformed')
+  new Scanner(text, MAX_DEPTH).document()
   return nativeParse(text)
+}
+
+/**
+ * Where the value of each top-level member of a JSON object starts and ends. Nested duplicates and a depth
+ * beyond `maxDepth` throw `json_malformed`; whether the values are valid JSON is left to the parser.
+ */
+export function memberSpans(text: string, maxDepth = MAX_DEPTH): MemberSpans {
+  const members = new Scanner(text, maxDepth).document()
+  if (members === null) throw new EvidenceError('json_malformed')
+  return members
 }
 
 /**
@@ -133,7 +152,7 @@ export function parseJson(text: string): JsonValue {
  * bytes of one member as served, so it may never be re-serialised.
  */
 export function memberTexts(text: string): ReadonlyMap<string, string> {
-  const members = new Scanner(text).document()
-  if (members === null) throw new EvidenceError('json_malformed')
-  return new Map([...members].map(([name, [start, end]]) => [name, text.slice(start, end)]))
+  return new Map(
+    [...memberSpans(text)].map(([name, [start, end]]) => [name, text.slice(start, end)]),
+  )
 }

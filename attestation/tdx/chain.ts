@@ -1,6 +1,7 @@
 import { equalBytes, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError, type EvidenceErrorCode, type Step } from '../errors.ts'
-import { parsePemChain, type Certificate, type Crl } from '../x509.ts'
+import type { Crl } from '../x509-crl.ts'
+import { parsePemChain, type Certificate } from '../x509.ts'
 import { isTrusted, type TrustedRoot } from './root.ts'
 
 const ROOT_NAME = 'Intel SGX Root CA'
@@ -81,7 +82,7 @@ async function checkLink(
   refuse: Refuse,
 ): Promise<void> {
   if (!equalBytes(subject.issuer, issuer.subject)) refuse('certificate_name_mismatch')
-  if (!(await subject.isSignedBy(issuer))) refuse('certificate_signature_invalid')
+  if (!(await subject.isSignedBy(issuer.p256))) refuse('certificate_signature_invalid')
   checkCommon(subject, now, refuse)
 }
 

@@ -1,6 +1,7 @@
 import { equalBytes, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
-import type { Certificate, Crl } from '../x509.ts'
+import type { Crl } from '../x509-crl.ts'
+import type { Certificate } from '../x509.ts'
 import type { PckChain } from './chain.ts'
 
 /**
@@ -12,7 +13,7 @@ export async function verifyCrl(crl: Crl, issuer: Certificate, now: UnixSeconds)
     equalBytes(crl.issuer, issuer.subject) &&
     (crl.authorityKeyId === null || crl.authorityKeyId === issuer.subjectKeyId)
   if (!named) throw new EvidenceError('crl_issuer_mismatch')
-  if (!(await crl.isSignedBy(issuer))) throw new EvidenceError('crl_signature_invalid')
+  if (!(await crl.isSignedBy(issuer.p256))) throw new EvidenceError('crl_signature_invalid')
   // A critical extension marks a delta or indirect CRL, whose silence does not mean "not revoked".
   if (crl.unknownCritical) throw new EvidenceError('crl_extension_unsupported')
   const fresh = crl.thisUpdate <= now && crl.nextUpdate !== null && now <= crl.nextUpdate

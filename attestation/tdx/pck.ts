@@ -1,5 +1,5 @@
 import { toHex } from '../bytes.ts'
-import { DER, derContent, derElements, derOid, derUnsigned } from '../der.ts'
+import { DER, derContent, derElements, derOid, derUnsigned, type DerElement } from '../der.ts'
 import { EvidenceError } from '../errors.ts'
 import type { Certificate } from '../x509.ts'
 
@@ -40,11 +40,11 @@ export function pckIdentity(leaf: Certificate): PckIdentity {
   }
 }
 
-type Entries = ReadonlyMap<number, ReturnType<typeof derElements>[number]>
+type Entries = ReadonlyMap<number, DerElement>
 
 /** `SEQUENCE OF SEQUENCE { OID, value }`, keyed by the last arc under `prefix`. */
 function entryMap(content: Uint8Array, prefix: string): Entries {
-  const entries = new Map<number, ReturnType<typeof derElements>[number]>()
+  const entries = new Map<number, DerElement>()
   for (const element of derElements(content, CODE)) {
     const [oid, value, ...rest] = derElements(derContent(element, DER.sequence, CODE), CODE)
     const name = derOid(derContent(oid, DER.oid, CODE), CODE)

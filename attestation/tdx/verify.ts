@@ -2,7 +2,8 @@ import { fromHex, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { importP256, verifyP256 } from '../signature.ts'
 import { parseTime } from '../time.ts'
-import { parseCrl, parsePemChain, type Certificate, type Crl } from '../x509.ts'
+import { parseCrl, type Crl } from '../x509-crl.ts'
+import { parsePemChain, type Certificate } from '../x509.ts'
 import { verifyPckChain, verifyTcbSigningChain, type PckChain } from './chain.ts'
 import {
   verifyQeIdentity,

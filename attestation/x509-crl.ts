@@ -1,0 +1,66 @@
+import type { Bytes, UnixSeconds } from './bytes.ts'
+import { DER, derContent, derElements, type DerElement } from './der.ts'
+import { EvidenceError } from './errors.ts'
+import { parseTime } from './time.ts'
+import {
+  authorityKeyId,
+  derTime,
+  explicit,
+  extensionList,
+  serialNumber,
+  signedFrame,
+} from './x509-signed.ts'
+
+/** A certificate revocation list that has been read, and nothing more. */
+export interface Crl {
+  /** DER of the issuer's name. */
+  readonly issuer: Bytes
+  readonly thisUpdate: UnixSeconds
+  /** Null where the CRL states none, so that it would never go stale; the caller refuses that. */
+  readonly nextUpdate: UnixSeconds | null
+  readonly authorityKeyId: string | null
+  /** Of the list or of any entry. */
+  readonly unknownCritical: boolean
+  /** Hex without leading zeros. */
+  readonly revokedSerials: ReadonlySet<string>
+  readonly isSignedBy: (p256: Bytes | null) => Promise<boolean>
+}
+
+const CODE = 'crl_malformed'
+/** version, signature algorithm, issuer, thisUpdate */
+const MANDATORY_FIELDS = 4
+
+/** Reads a v2 CRL (RFC 5280 §5.1). Throws `crl_malformed`. */
+export function parseCrl(der: Uint8Array): Crl {
+  const frame = signedFrame(der, 1, CODE)
+  const [, , issuer, thisUpdate] = frame.fields
+  const rest = frame.fields.slice(MANDATORY_FIELDS)
+  const nextUpdate = isTime(rest[0]) ? rest.shift() : undefined
+  const entries = rest[0]?.tag === DER.sequence ? sequences(rest.shift()) : []
+  const extensions =
+    rest[0]?.tag === DER.context0
+      ? extensionList(explicit(rest.shift(), DER.context0, CODE), CODE)
+      : []
+  if (issuer === undefined || rest.length > 0) throw new EvidenceError(CODE)
+  const entryExtensions = entries.flatMap(([, , list]) =>
+    list === undefined ? [] : extensionList(list, CODE),
+  )
+  return {
+    issuer: Uint8Array.from(issuer.bytes),
+    thisUpdate: parseTime(derTime(thisUpdate, CODE)),
+    nextUpdate: nextUpdate === undefined ? null : parseTime(derTime(nextUpdate, CODE)),
+    authorityKeyId: authorityKeyId(extensions, CODE),
+    unknownCritical: [...extensions, ...entryExtensions].some(({ critical }) => critical),
+    revokedSerials: new Set(entries.map(([serial]) => serialNumber(serial, CODE))),
+    isSignedBy: frame.isSignedBy,
+  }
+}
+
+const isTime = (element: DerElement | undefined): boolean =>
+  element?.tag === DER.utcTime || element?.tag === DER.generalizedTime
+
+/** The elements of each SEQUENCE inside a SEQUENCE. */
+const sequences = (element: DerElement | undefined): DerElement[][] =>
+  derElements(derContent(element, DER.sequence, CODE), CODE).map((inner) =>
+    derElements(derContent(inner, DER.sequence, CODE), CODE),
+  )
