@@ -32,9 +32,8 @@ export interface Certificate {
   readonly serial: string
   readonly notBefore: UnixSeconds
   readonly notAfter: UnixSeconds
-  readonly ca: boolean
-  /** Infinity where a CA states none. */
-  readonly pathLength: number
+  /** Null where the certificate does not say whether it is a CA. */
+  readonly constraints: BasicConstraints | null
   readonly mayCertify: boolean
   readonly maySignData: boolean
   readonly unknownCritical: boolean
@@ -43,6 +42,12 @@ export interface Certificate {
   readonly p256: Bytes | null
   readonly extension: (oid: string) => Uint8Array | null
   readonly isSignedBy: (p256: Bytes | null) => Promise<boolean>
+}
+
+export interface BasicConstraints {
+  readonly ca: boolean
+  /** Infinity where a CA states none. */
+  readonly pathLength: number
 }
 
 const CODE = 'certificate_malformed'
@@ -77,7 +82,7 @@ export async function parseCertificate(der: Uint8Array): Promise<Certificate> {
     serial: serialNumber(serial, CODE),
     notBefore: parseTime(derTime(notBefore, CODE)),
     notAfter: parseTime(derTime(notAfter, CODE)),
-    ...basicConstraints(extension(OID.basicConstraints)),
+    constraints: basicConstraints(extension(OID.basicConstraints)),
     ...keyUsage(extension(OID.keyUsage)),
     unknownCritical: extensions.some(isUnknownCritical),
     subjectKeyId: keyId === null ? null : toHex(octets(keyId)),
@@ -103,8 +108,8 @@ function commonName(name: DerElement): string | null {
   return value === undefined ? null : new TextDecoder().decode(value.content)
 }
 
-function basicConstraints(der: Uint8Array | null): { ca: boolean; pathLength: number } {
-  if (der === null) return { ca: false, pathLength: 0 }
+function basicConstraints(der: Uint8Array | null): BasicConstraints | null {
+  if (der === null) return null
   const [flag, length] = derElements(
     derContent(derElements(der, CODE)[0], DER.sequence, CODE),
     CODE,

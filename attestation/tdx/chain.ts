@@ -5,7 +5,8 @@ import { parsePemChain, type Certificate } from '../x509.ts'
 import { isTrusted, type TrustedRoot } from './root.ts'
 
 const ROOT_NAME = 'Intel SGX Root CA'
-const PCK_CA_NAMES = ['Intel SGX PCK Platform CA', 'Intel SGX PCK Processor CA']
+export const PLATFORM_CA_NAME = 'Intel SGX PCK Platform CA'
+const PCK_CA_NAMES = [PLATFORM_CA_NAME, 'Intel SGX PCK Processor CA']
 const PCK_NAME = 'Intel SGX PCK Certificate'
 const TCB_SIGNING_NAME = 'Intel SGX TCB Signing'
 
@@ -94,12 +95,13 @@ function checkCommon(certificate: Certificate, now: UnixSeconds, refuse: Refuse)
 }
 
 function checkLeaf(leaf: Certificate, refuse: Refuse): void {
-  if (leaf.ca || !leaf.maySignData) refuse('certificate_role_invalid')
+  if (leaf.constraints?.ca !== false || !leaf.maySignData) refuse('certificate_role_invalid')
 }
 
 /** Without the CA flag check anyone with a leaf certificate could issue further ones. */
 function checkAuthority(authority: Certificate, minPathLength: number, refuse: Refuse): void {
-  const allowed = authority.ca && authority.mayCertify && authority.pathLength >= minPathLength
+  const { constraints, mayCertify } = authority
+  const allowed = constraints?.ca === true && mayCertify && constraints.pathLength >= minPathLength
   if (!allowed) refuse('certificate_role_invalid')
 }
 

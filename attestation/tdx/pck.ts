@@ -2,6 +2,7 @@ import { toHex } from '../bytes.ts'
 import { DER, derContent, derElements, derOid, derUnsigned, type DerElement } from '../der.ts'
 import { EvidenceError } from '../errors.ts'
 import type { Certificate } from '../x509.ts'
+import { PLATFORM_CA_NAME } from './chain.ts'
 
 /** What the PCK certificate says about its platform (tdx.md §2). Hex is lower case. */
 export interface PckIdentity {
@@ -19,8 +20,11 @@ const CODE = 'pck_extension_malformed'
 const TCB_ENTRIES = 18
 const COMPONENTS = 16
 
-/** Throws `pck_extension_malformed`: absent, duplicate or missing entries, wrong lengths or ranges. */
-export function pckIdentity(leaf: Certificate): PckIdentity {
+/**
+ * `issuer` tells how many entries there must be: the Platform CA adds instance id and configuration.
+ * Throws `pck_extension_malformed`: absent, duplicate or missing entries, wrong lengths or ranges.
+ */
+export function pckIdentity(leaf: Certificate, issuer: Certificate): PckIdentity {
   const extension = leaf.extension(SGX_EXTENSION)
   if (extension === null || extension.length > MAX_EXTENSION_LENGTH) throw new EvidenceError(CODE)
   const [outer, ...rest] = derElements(extension, CODE)
@@ -29,6 +33,11 @@ export function pckIdentity(leaf: Certificate): PckIdentity {
   const tcb = entryMap(tagged(entries, 2, DER.sequence), `${SGX_EXTENSION}.2`)
   if (tcb.size !== TCB_ENTRIES) throw new EvidenceError(CODE)
   octets(tcb, 18, 16)
+  tagged(entries, 5, DER.enumerated)
+  if (issuer.commonName === PLATFORM_CA_NAME) {
+    octets(entries, 6, 16)
+    tagged(entries, 7, DER.sequence)
+  }
   return {
     ppid: octets(entries, 1, 16),
     fmspc: octets(entries, 4, 6),

@@ -2,6 +2,7 @@ import { decodeUtf8, encodeUtf8, fromHex, toHex } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { memberTexts, parseJson } from '../json.ts'
 import { parsePemChain } from '../x509.ts'
+import { PLATFORM_CA_NAME } from './chain.ts'
 import type { Collateral } from './collateral.ts'
 import { pckIdentity } from './pck.ts'
 import { parseQuote, type TeeType } from './quote.ts'
@@ -17,9 +18,11 @@ export interface CollateralKey {
 export async function collateralKey(quote: Uint8Array): Promise<CollateralKey> {
   const { body, pckChain } = parseQuote(quote)
   const [leaf, intermediate] = await parsePemChain(pckChain)
-  if (leaf === undefined) throw new EvidenceError('certificate_chain_length')
-  const ca = intermediate?.commonName?.includes('Processor') === true ? 'processor' : 'platform'
-  return { tee: body.tee, fmspc: pckIdentity(leaf).fmspc, ca }
+  if (leaf === undefined || intermediate === undefined) {
+    throw new EvidenceError('certificate_chain_length')
+  }
+  const ca = intermediate.commonName === PLATFORM_CA_NAME ? 'platform' : 'processor'
+  return { tee: body.tee, fmspc: pckIdentity(leaf, intermediate).fmspc, ca }
 }
 
 /** Paths of Intel's PCS API v4 and of its mirrors, without the root CRL, which is served elsewhere. */

@@ -42,7 +42,7 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
   const quote = parseQuote(input.quote)
   // 2. The platform's PCK certificate chains to the pinned root.
   const chain = await verifyPckChain(quote.pckChain, trustedRoot, now)
-  const pck = pckIdentity(chain.leaf)
+  const pck = pckIdentity(chain.leaf, chain.intermediate)
   // 3. No certificate of that chain is revoked; silence counts only in a fresh, authentic CRL.
   const crls = await verifyRevocation(collateral, chain, now)
   // 4. Collateral is signed by the TCB signing role, and by no other certificate under the root.
