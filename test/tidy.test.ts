@@ -1,0 +1,110 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+
+/** Which folder may import from which (docs/decisions.md). Everything else is an error. */
+const MAY_IMPORT: Record<string, readonly string[]> = {
+  attestation: ['attestation'],
+  enclave: ['enclave', 'attestation'],
+  client: ['client', 'attestation'],
+  src: ['src', 'enclave', 'client', 'attestation'],
+  cli: ['cli', 'src', 'enclave', 'client', 'attestation'],
+}
+const MAX_LINES = 300
+
+/** Files that may open a `Sensitive`: the wire, and the parsers of what comes over it. */
+const MAY_EXPOSE = ['src/prompt.ts', 'src/upstream/send.ts', 'src/dispatch.ts']
+
+const isSource = (file: string): boolean => file.endsWith('.ts') && !file.includes('dist/')
+
+const sources = Object.keys(MAY_IMPORT)
+  .flatMap((home) =>
+    readdirSync(home, { recursive: true, encoding: 'utf8' }).map((file) => `${home}/${file}`),
+  )
+  .filter(isSource)
+
+const read = (file: string): string => readFileSync(file, 'utf8')
+const withoutComments = (text: string): string =>
+  text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '')
+
+function importedFolders(file: string, text: string): string[] {
+  const [home = ''] = file.split('/')
+  const depth = file.split('/').length - 2
+  const relative = [...text.matchAll(/from '((?:\.\.\/)+)([a-z]+)\//g)]
+    .filter(([, up = '']) => up.length / 3 > depth)
+    .map(([, , folder = '']) => folder)
+  return text.includes("from '@vouchgate/attestation'")
+    ? [...relative, 'attestation']
+    : [home, ...relative]
+}
+
+describe.each(sources)('%s', (file) => {
+  const text = read(file)
+  const code = withoutComments(text)
+
+  test('imports only what its folder may know', () => {
+    const [home = ''] = file.split('/')
+    for (const folder of importedFolders(file, text)) expect(MAY_IMPORT[home]).toContain(folder)
+  })
+
+  test('stays small', () => {
+    expect(text.split('\n').length).toBeLessThanOrEqual(MAX_LINES)
+  })
+
+  test('switches no check off', () => {
+    expect(text).not.toMatch(/@ts-(?:ignore|nocheck|expect-error)|(?:ox|es)lint-disable/)
+    expect(code).not.toMatch(/\bconsole\s*\./)
+  })
+
+  test('leaves nothing to do later', () => {
+    expect(text).not.toMatch(/\b(?:TODO|FIXME|XXX)\b/)
+  })
+})
+
+test('the linter forbids any, casts, console and empty catches', () => {
+  const { rules }: { rules: Record<string, unknown> } = JSON.parse(read('.oxlintrc.json'))
+  expect(rules).toMatchObject({
+    'typescript/no-explicit-any': 'error',
+    'typescript/no-non-null-assertion': 'error',
+    'typescript/consistent-type-assertions': ['error', { assertionStyle: 'never' }],
+    'no-console': 'error',
+    'no-empty': ['error', { allowEmptyCatch: false }],
+  })
+})
+
+test('attestation/ knows no platform: no node: import, no Buffer, no process', () => {
+  for (const file of sources.filter((name) => name.startsWith('attestation/'))) {
+    expect(withoutComments(read(file)), file).not.toMatch(/'node:|\bBuffer\b|\bprocess\./)
+  }
+})
+
+test('a prompt is opened in a short list of files', () => {
+  const opening = sources.filter((file) =>
+    /\bexpose\b.*from/.test(read(file).replaceAll('\n', ' ')),
+  )
+  expect(opening.filter((file) => !MAY_EXPOSE.includes(file))).toEqual([])
+})
+
+test('only verify.ts makes a verified endpoint, only accept.ts an accepted quote', () => {
+  const makers = (call: string) =>
+    sources.filter((file) => withoutComments(read(file)).includes(call))
+  expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/verify.ts'])
+  expect(makers('new GenuineQuote(')).toEqual(['attestation/tdx/verify.ts'])
+  expect(makers('new AcceptedQuote(')).toEqual(['attestation/tdx/accept.ts'])
+})
+
+test('what is served knows nothing of simulations', () => {
+  for (const file of sources.filter((name) => !name.startsWith('cli/'))) {
+    expect(withoutComments(read(file)), file).not.toMatch(/simulat|fake|mock/i)
+  }
+})
+
+test('dependencies are exact', () => {
+  for (const file of ['package.json', 'attestation/package.json']) {
+    const manifest: Record<string, unknown> = JSON.parse(read(file))
+    for (const kind of ['dependencies', 'devDependencies', 'optionalDependencies']) {
+      for (const version of Object.values(manifest[kind] ?? {})) {
+        expect(version).toMatch(/^\d+\.\d+\.\d+$/)
+      }
+    }
+  }
+})
