@@ -84,9 +84,10 @@ test('a prompt is opened in a short list of files', () => {
   expect(opening.filter((file) => !MAY_EXPOSE.includes(file))).toEqual([])
 })
 
+const makers = (call: string): string[] =>
+  sources.filter((file) => withoutComments(read(file)).includes(call))
+
 test('only verify.ts makes a verified endpoint, only accept.ts an accepted quote', () => {
-  const makers = (call: string) =>
-    sources.filter((file) => withoutComments(read(file)).includes(call))
   expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/verify.ts'])
   expect(makers('new GenuineQuote(')).toEqual(['attestation/tdx/verify.ts'])
   expect(makers('new AcceptedQuote(')).toEqual(['attestation/tdx/accept.ts'])
