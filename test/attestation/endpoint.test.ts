@@ -299,6 +299,12 @@ describe('a session', () => {
     await expect(verifySession(forged)).rejects.toMatchObject({ code: 'session_evidence_mismatch' })
   })
 
+  test('whose evidence is no data URI is refused', async () => {
+    const { document } = await made()
+    const forged = { ...document, evidence: { ...document.evidence, data: 'https://x.example' } }
+    await expect(verifySession(forged)).rejects.toMatchObject({ code: 'session_malformed' })
+  })
+
   test('that claims more than its evidence shows is refused', async () => {
     const { document, endpoint } = await made()
     const gpu = { status: 'asserted' as const, source: 'hardware_proven' as const }
@@ -327,7 +333,7 @@ describe('a session', () => {
         establishedAt: 0,
         expiresAt: 1,
       }),
-    ).rejects.toThrow(TypeError)
+    ).rejects.toThrow('not a VerifiedEndpoint')
   })
 
   test.for([null, [], 'text', {}, { api_version: 'aci/2' }])('%j is malformed', (value) => {

@@ -19,6 +19,7 @@ import {
 } from '@vouchgate/attestation'
 import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
+import { DER, derContent, derElements, derOid, derUnsigned } from '../../attestation/der.ts'
 import { parseCrl } from '../../attestation/x509-crl.ts'
 import { parseCertificate } from '../../attestation/x509.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
@@ -97,6 +98,25 @@ describe('JSON', () => {
     expect(() => parseJson(text)).toThrow(coded('json_malformed'))
   })
 
+  // `memberSpans` leaves values to the parser, but not the structure around them.
+  const LEFT_TO_THE_PARSER = new Set(['a control character'])
+
+  test.for(Object.entries(BAD).filter(([name]) => !LEFT_TO_THE_PARSER.has(name)))(
+    '%s has no members',
+    ([, text]) => {
+      expect(() => memberSpans(text)).toThrow(coded('json_malformed'))
+      expect(() => memberSpans(`{"a":${text}`)).toThrow(coded('json_malformed'))
+    },
+  )
+
+  test.for(['[]', '"a"', '1'])('%s is no object', (text) => {
+    expect(() => memberSpans(text)).toThrow(coded('json_malformed'))
+  })
+
+  test('more than 8 MiB are refused', () => {
+    expect(() => parseJson(`"${' '.repeat(1 << 23)}"`)).toThrow(coded('json_malformed'))
+  })
+
   test('and no error quotes what was read', () => {
     expect(() => parseJson('{"prompt": canary-8c1e}')).not.toThrow(/canary/)
   })
@@ -107,6 +127,50 @@ describe('JSON', () => {
     )
     const BAD_VALUES: JsonValue[] = [1.5, 2 ** 53, Number.NaN, '\ud800', { '\ud800': 1 }]
     for (const value of BAD_VALUES) expect(() => jcs(value)).toThrow(coded('json_malformed'))
+  })
+})
+
+describe('DER', () => {
+  const der = (hex: string) => derElements(fromHex(hex), 'crl_malformed')
+  const BAD_ELEMENTS: Record<string, string> = {
+    'a tag without a length': '30',
+    'a tag of several bytes': '1f8101',
+    'an indefinite length': '30800000',
+    'a length of four bytes': '308400000001ff',
+    'a length that is not minimal': '30810100',
+    'a long length with a leading zero': '3082008100',
+    'content beyond the end': '300201',
+  }
+
+  test.for(Object.entries(BAD_ELEMENTS))('%s is refused', ([, hex]) => {
+    expect(() => der(hex)).toThrow(coded('crl_malformed'))
+  })
+
+  test('elements are read in order, with their bytes', () => {
+    const [first, second, ...rest] = der('0201053000')
+    expect(toHex(first?.bytes ?? fromHex(''))).toBe('020105')
+    expect([first?.tag, second?.tag, rest]).toEqual([0x02, 0x30, []])
+  })
+
+  test('a content of another tag is refused', () => {
+    expect(() => derContent(der('020105')[0], DER.sequence, 'crl_malformed')).toThrow(
+      coded('crl_malformed'),
+    )
+  })
+
+  test.for(['', '80', '0001', '0100', '010000000000'])('integer %j is refused', (hex) => {
+    expect(() => derUnsigned(fromHex(hex), 0xff, 'crl_malformed')).toThrow(coded('crl_malformed'))
+  })
+
+  test.for(['', '80', '2a86', `2a${'ff'.repeat(9)}7f`])(
+    'object identifier %j is refused',
+    (hex) => {
+      expect(() => derOid(fromHex(hex), 'crl_malformed')).toThrow(coded('crl_malformed'))
+    },
+  )
+
+  test('an object identifier reads as its arcs', () => {
+    expect(derOid(fromHex('2a864886f84d010d01'), 'crl_malformed')).toBe('1.2.840.113741.1.13.1')
   })
 })
 

@@ -59,6 +59,17 @@ const signingChain = (overrides: Parameters<TeeVendor['issue']>[1]): string =>
 const flip = (offset: number) => (bytes: Uint8Array) =>
   bytes.map((byte, index) => (index === offset ? byte ^ 1 : byte))
 
+const AUTH_LENGTH_AT = 48 + 584
+const OUTER_LENGTH_AT = AUTH_LENGTH_AT + 4 + 128 + 2
+
+/** One byte more at the end, and in the lengths at these offsets. */
+const grow = (offsets: readonly number[]) => (bytes: Uint8Array) => {
+  const grown = Uint8Array.from([...bytes, 0x0a])
+  const view = new DataView(grown.buffer)
+  for (const offset of offsets) view.setUint32(offset, view.getUint32(offset, true) + 1, true)
+  return grown
+}
+
 /** An SGX extension in which one entry was replaced, or dropped where nothing replaces it. */
 const extensionWith = (arc: number, replacement: Uint8Array | null): Attempt =>
   chainWith('leaf', {
@@ -85,6 +96,26 @@ const REFUSALS: Record<string, [step: string, code: string, attempt: Attempt]> =
     'parse',
     'quote_trailing_bytes',
     { bytes: (q) => Buffer.concat([q, Buffer.from('more')]) },
+  ],
+  'a byte inside the auth data after its parts': [
+    'parse',
+    'quote_malformed',
+    { bytes: grow([AUTH_LENGTH_AT]) },
+  ],
+  'a byte inside the certification data after its parts': [
+    'parse',
+    'quote_malformed',
+    { bytes: grow([AUTH_LENGTH_AT, OUTER_LENGTH_AT]) },
+  ],
+  'an auth data length beyond the end': [
+    'parse',
+    'quote_malformed',
+    { bytes: (q) => q.fill(0xff, AUTH_LENGTH_AT, AUTH_LENGTH_AT + 4) },
+  ],
+  'certificates that are not ASCII': [
+    'parse',
+    'quote_malformed',
+    { quote: { chain: `é${vendor.pckChain()}` } },
   ],
   'version 2': ['parse', 'quote_version_unsupported', { quote: { version: 2 } }],
   'a P-384 attestation key': [
@@ -338,6 +369,15 @@ const REFUSALS: Record<string, [step: string, code: string, attempt: Attempt]> =
     'tcb_signing_chain',
     'certificate_name_mismatch',
     { collateral: { tcbInfo: { signer: leaf.key, chain: leaf.pem + rootCertificate.pem } } },
+  ],
+  'TCB info signed by another role under the root': [
+    'tcb_signing_chain',
+    'certificate_name_mismatch',
+    {
+      collateral: {
+        tcbInfo: { chain: signingChain({ subject: intelName('Intel SGX PCK Certificate') }) },
+      },
+    },
   ],
   'a TCB signing chain of one': [
     'tcb_signing_chain',

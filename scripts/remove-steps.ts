@@ -1,0 +1,170 @@
+import { spawnSync } from 'node:child_process'
+import {
+  cpSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { EQUIVALENT, STEPS, SUITES, type Removal } from './steps.ts'
+
+/*
+ * Removes every refusal and every verification step, one at a time, in a copy of the sources, and demands
+ * that a test goes red. A check that nobody would miss is a check that may one day be missing.
+ *
+ *   npm run test:steps [-- --only TEXT] [--outputFile.json=FILE]
+ */
+
+const THROW =
+  /throw new (?:EvidenceError|PolicyError|ChannelError|ClientError|VerificationRefused|TypeError)\(/g
+const COPIED = [
+  'attestation',
+  'enclave',
+  'client',
+  'src',
+  'cli',
+  'test',
+  'scripts',
+  'vitest.config.ts',
+  'package.json',
+  'tsconfig.base.json',
+  '.oxlintrc.json',
+  'config.example.yaml',
+]
+
+/** `throw new X(…)` statements as removals: the condition is still computed, and nothing follows from it. */
+function refusals(file: string): Removal[] {
+  const text = readFileSync(file, 'utf8')
+  return [...text.matchAll(THROW)].map(({ index }, nth) => ({
+    file,
+    name: `refusal ${nth + 1}: ${text.slice(index + 'throw new '.length, text.indexOf('\n', index))}`,
+    start: index,
+    end: closingParenthesis(text, index),
+    replacement: 'void 0',
+  }))
+}
+
+function closingParenthesis(text: string, from: number): number {
+  let depth = 0
+  for (let at = text.indexOf('(', from); at < text.length; at++) {
+    if (text[at] === '(') depth++
+    if (text[at] === ')' && --depth === 0) return at + 1
+  }
+  throw new TypeError(`unbalanced statement at ${from}`)
+}
+
+/** A step named by its text, which must stand exactly once in its file. */
+function named([file, step, replacement]: readonly [string, string, string]): Removal {
+  const text = readFileSync(file, 'utf8')
+  const start = text.indexOf(step)
+  if (start < 0 || text.includes(step, start + 1)) {
+    throw new TypeError(`${file} does not hold exactly once: ${step}`)
+  }
+  return {
+    file,
+    name: step.trim().split('\n')[0] ?? '',
+    start,
+    end: start + step.length,
+    replacement,
+  }
+}
+
+/** The sources again, with this project's dependencies but with its own copy of the attestation package. */
+function copySources(): string {
+  const copy = mkdtempSync(join(tmpdir(), 'vouchgate-steps-'))
+  for (const name of COPIED.filter((entry) => existsSync(entry))) cpSync(name, join(copy, name), { recursive: true })
+  mkdirSync(join(copy, 'node_modules', '@vouchgate'), { recursive: true })
+  for (const name of readdirSync('node_modules')) {
+    if (name === '@vouchgate' || name === '.vite') continue
+    symlinkSync(join(process.cwd(), 'node_modules', name), join(copy, 'node_modules', name))
+  }
+  symlinkSync(join(copy, 'attestation'), join(copy, 'node_modules', '@vouchgate', 'attestation'))
+  return copy
+}
+
+function testsFail(copy: string, suites: readonly string[]): boolean {
+  const { status } = spawnSync(
+    process.execPath,
+    [join('node_modules', 'vitest', 'vitest.mjs'), 'run', '--bail=1', '--reporter=dot', ...suites],
+    {
+      cwd: copy,
+      stdio: 'ignore',
+      env: { PATH: process.env['PATH'], NODE_ENV: 'test' },
+      timeout: 120_000,
+    },
+  )
+  return status !== 0
+}
+
+function suitesFor(file: string): readonly string[] {
+  const found = SUITES.find(([prefix]) => file.startsWith(prefix))
+  if (found === undefined) throw new TypeError(`no suite for ${file}`)
+  return found[1]
+}
+
+const print = (line: string): boolean => process.stdout.write(`${line}\n`)
+
+/** Whether a test noticed the removal; known equivalents are expected not to be noticed. */
+function noticed(copy: string, removal: Removal): boolean {
+  const path = join(copy, removal.file)
+  const text = readFileSync(path, 'utf8')
+  writeFileSync(path, text.slice(0, removal.start) + removal.replacement + text.slice(removal.end))
+  const red = testsFail(copy, suitesFor(removal.file))
+  writeFileSync(path, text)
+  return red
+}
+
+function sourceFiles(prefix: string): string[] {
+  if (prefix.endsWith('.ts')) return [prefix]
+  return readdirSync(prefix, { recursive: true, encoding: 'utf8' })
+    .filter((name) => name.endsWith('.ts') && !name.includes('dist/'))
+    .map((name) => join(prefix, name))
+    .toSorted()
+}
+
+function removals(): Removal[] {
+  const files = SUITES.flatMap(([prefix]) => sourceFiles(prefix))
+  const all = [...STEPS.map(named), ...files.flatMap(refusals)]
+  const only = process.argv[process.argv.indexOf('--only') + 1]
+  const wanted = process.argv.includes('--only') && only !== undefined ? only : ''
+  return all
+    .filter(({ file, name }) => `${file} ${name}`.includes(wanted))
+    .filter(({ file, name }) => !EQUIVALENT.some(([f, n]) => f === file && name.includes(n)))
+}
+
+function main(): number {
+  const copy = copySources()
+  const survivors: Removal[] = []
+  const all = removals()
+  try {
+    for (const { 0: prefix, 1: suites } of SUITES) {
+      if (all.some(({ file }) => file.startsWith(prefix)) && testsFail(copy, suites)) {
+        print(`the tests of ${prefix} fail with every step in place`)
+        return 1
+      }
+    }
+    for (const removal of all) {
+      const red = noticed(copy, removal)
+      print(`${red ? 'red ' : 'STILL GREEN'} ${removal.file} — ${removal.name}`)
+      if (!red) survivors.push(removal)
+    }
+  } finally {
+    rmSync(copy, { recursive: true, force: true })
+  }
+  const counts = { numPassedTests: all.length - survivors.length, numFailedTests: survivors.length }
+  const output = process.argv.find((argument) => argument.startsWith('--outputFile.json='))
+  if (output !== undefined) {
+    const report = { ...counts, numPendingTests: 0, numFailedTestSuites: 0 }
+    writeFileSync(output.slice('--outputFile.json='.length), JSON.stringify(report))
+  }
+  print(`${counts.numPassedTests} of ${all.length} removals turn a test red`)
+  return survivors.length === 0 ? 0 : 1
+}
+
+process.exitCode = main()

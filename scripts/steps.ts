@@ -1,0 +1,115 @@
+/** One check taken out of one file. */
+export interface Removal {
+  readonly file: string
+  readonly name: string
+  readonly start: number
+  readonly end: number
+  readonly replacement: string
+}
+
+/** Which tests judge which sources. Every `throw` of a coded error below a prefix is removed in turn. */
+export const SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
+  ['attestation', ['test/attestation']],
+]
+
+/** Steps that are calls or conditions, beyond the refusals themselves: [file, text, replacement]. */
+export const STEPS: readonly (readonly [file: string, step: string, replacement: string])[] = [
+  // attestation/verify.ts, the steps an auditor reads first
+  ['attestation/verify.ts', '  checkChallenge(evidence, input.challenge)\n', ''],
+  ['attestation/verify.ts', '  checkExpiry(keyset, now)\n', ''],
+  [
+    'attestation/verify.ts',
+    'const quote = acceptQuote(genuine, input.policy,',
+    'const quote = acceptQuote(genuine, { ...input.policy, workload: "any" },',
+  ],
+  ['attestation/verify.ts', 'equalBytes(quoted, expected) &&', ''],
+  ['attestation/verify.ts', 'stated === toHex(expected.subarray(0, 32)) &&', ''],
+  ['attestation/verify.ts', 'spki_sha256 === evidence.observed_spki_sha256 &&', ''],
+  // attestation/tdx/verify.ts
+  ['attestation/tdx/verify.ts', '  await verifyCrl(root, chain.root, now)\n', ''],
+  ['attestation/tdx/verify.ts', '  await verifyCrl(pck, chain.intermediate, now)\n', ''],
+  ['attestation/tdx/verify.ts', '  checkNotRevoked(chain, root, pck)\n', ''],
+  ['attestation/tdx/verify.ts', '  checkTcbInfoSubject(tcbInfo, quote.body.tee, pck)\n', ''],
+  ['attestation/tdx/verify.ts', '  checkQeIdentitySubject(qeIdentity, quote.body.tee)\n', ''],
+  ['attestation/tdx/verify.ts', '  await verifyQeReport(quote, chain, qeIdentity)\n', ''],
+  ['attestation/tdx/verify.ts', '  await verifyQuoteSignature(quote)\n', ''],
+  [
+    'attestation/tdx/verify.ts',
+    "  if (quote.body.tee === 'tdx') verifyTdxModule(quote.body.report, tcbInfo)\n",
+    '',
+  ],
+  // attestation/tdx/chain.ts
+  [
+    'attestation/tdx/chain.ts',
+    '  checkNames([leaf, [PCK_NAME]], [intermediate, PCK_CA_NAMES], refuse)\n',
+    '',
+  ],
+  ['attestation/tdx/chain.ts', '  checkAuthority(intermediate, 0, refuse)\n', ''],
+  ['attestation/tdx/chain.ts', '  await checkLink(leaf, intermediate, now, refuse)\n', ''],
+  ['attestation/tdx/chain.ts', '  await checkLink(intermediate, root, now, refuse)\n', ''],
+  ['attestation/tdx/chain.ts', '  checkLeaf(leaf, refuse)\n', ''],
+  [
+    'attestation/tdx/chain.ts',
+    '  checkNames([signer, [TCB_SIGNING_NAME]], [root, [ROOT_NAME]], refuse)\n',
+    '',
+  ],
+  ['attestation/tdx/chain.ts', '  await checkLink(signer, root, now, refuse)\n', ''],
+  [
+    'attestation/tdx/chain.ts',
+    "  if (rootCrl.revokedSerials.has(signer.serial)) return refuse('certificate_revoked')\n",
+    '',
+  ],
+  [
+    'attestation/tdx/chain.ts',
+    "  if (!isTrusted(root, trusted)) refuse('certificate_root_untrusted')\n",
+    '',
+  ],
+  [
+    'attestation/tdx/chain.ts',
+    "  if (!equalBytes(subject.issuer, issuer.subject)) refuse('certificate_name_mismatch')\n",
+    '',
+  ],
+  [
+    'attestation/tdx/chain.ts',
+    "  if (!(await subject.isSignedBy(issuer.p256))) refuse('certificate_signature_invalid')\n",
+    '',
+  ],
+  [
+    'attestation/tdx/chain.ts',
+    "  if (certificate.unknownCritical) refuse('certificate_critical_extension')\n",
+    '',
+  ],
+  ['attestation/tdx/chain.ts', "  if (!valid) refuse('certificate_not_valid_now')\n", ''],
+  // attestation/tdx/crl.ts
+  ['attestation/tdx/crl.ts', 'rootCrl.revokedSerials.has(chain.intermediate.serial) ||', ''],
+  ['attestation/tdx/crl.ts', '||\n    pckCrl.revokedSerials.has(chain.leaf.serial)', ''],
+  // attestation/tdx/qe.ts
+  ['attestation/tdx/qe.ts', 'equalBytes(reportData.subarray(0, 32), bound) &&', ''],
+  ['attestation/tdx/qe.ts', 'equalBytes(report.mrSigner, fromHex(identity.mrsigner)) &&', ''],
+  ['attestation/tdx/qe.ts', 'report.isvProdId === identity.isvprodid &&', ''],
+  // attestation/tdx/module.ts
+  [
+    'attestation/tdx/module.ts',
+    'equalBytes(report.mrSignerSeam, fromHex(expected.mrsigner)) &&',
+    '',
+  ],
+  // attestation/aci/receipt.ts
+  [
+    'attestation/aci/receipt.ts',
+    "  await checkBody(receipt, 'request.received', input.requestBody, 'receipt_request_mismatch')\n",
+    '',
+  ],
+  [
+    'attestation/aci/receipt.ts',
+    "  await checkBody(receipt, 'response.returned', input.responseBody, 'receipt_response_mismatch')\n",
+    '',
+  ],
+  [
+    'attestation/aci/receipt.ts',
+    '  if (input.sessionId !== undefined) checkSession(receipt, input.sessionId)\n',
+    '',
+  ],
+]
+
+/** Refusals that another one, further on, makes again: no input can tell them from their absence. */
+export const EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = []
