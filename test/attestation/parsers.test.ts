@@ -90,6 +90,10 @@ describe('JSON', () => {
     'a bare word': 'NaN',
     'a leading zero': '01',
     'a trailing comma': '[1,]',
+    'a member without a colon': '{"a" 1}',
+    'a member without quotes': '{a:1}',
+    'an object that does not end': '{"a":1',
+    'an array that does not end': '[1',
     'a control character': '"\u0001"',
     nothing: '',
   }
