@@ -45,10 +45,10 @@ function header(bytes: Uint8Array, at: number, code: EvidenceErrorCode) {
   let length = first
   if (first >= 0x80) {
     const count = first & 0x7f
-    if (count === 0 || count > 3) throw new EvidenceError(code)
     length = 0
     for (const byte of bytes.subarray(start, start + count)) length = length * 256 + byte
     start += count
+    // Also refuses the indefinite form, whose count and length are zero.
     if (length < 0x80 || length < 256 ** (count - 1)) throw new EvidenceError(code)
   }
   if (start + length > bytes.length) throw new EvidenceError(code)

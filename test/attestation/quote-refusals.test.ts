@@ -1,6 +1,7 @@
 import {
   acceptQuote,
   DEFAULT_POLICY,
+  parseCollateral,
   testPkiRoot,
   toHex,
   verifyQuote,
@@ -9,7 +10,7 @@ import {
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { isvLevel, platformLevel, TDX_COMPONENTS } from '../support/collateral.ts'
-import { boolean, octetString, oid, sequence } from '../support/der.ts'
+import { boolean, integer, octetString, oid, sequence } from '../support/der.ts'
 import { intelName, KEY_USAGE, newSigningKey } from '../support/pki.ts'
 import { sgxEntry, sgxExtension } from '../support/sgx-extension.ts'
 import {
@@ -240,6 +241,34 @@ const REFUSALS: Record<string, [step: string, code: string, attempt: Attempt]> =
     'pck_chain',
     'pck_extension_malformed',
     chainWith('leaf', { sgxExtension: null }),
+  ],
+  'an SGX extension with an entry of another arc': [
+    'pck_chain',
+    'pck_extension_malformed',
+    chainWith('leaf', {
+      sgxExtension: sgxExtension(vendor.platform, {
+        entries: (entries) => [
+          ...entries,
+          sequence(oid('1.2.3.4'), octetString(new Uint8Array(1))),
+        ],
+      }),
+    }),
+  ],
+  'an SGX extension with a nineteenth TCB entry': [
+    'pck_chain',
+    'pck_extension_malformed',
+    chainWith('leaf', {
+      sgxExtension: sgxExtension(vendor.platform, {
+        tcbEntries: (entries) => [...entries, sgxEntry('2.19', integer(1))],
+      }),
+    }),
+  ],
+  'an SGX extension with bytes after it': [
+    'pck_chain',
+    'pck_extension_malformed',
+    chainWith('leaf', {
+      sgxExtension: Buffer.concat([sgxExtension(vendor.platform), Uint8Array.of(0x05, 0x00)]),
+    }),
   ],
   'an SGX extension without FMSPC': [
     'pck_chain',
@@ -600,6 +629,15 @@ test('default evidence of the simulated vendor is genuine and wanted', async () 
   expect(toHex(quote.reportData)).toBe(REPORT_DATA)
   expect(quote.expiresAt).toBe(vendor.now + 29 * DAY)
 })
+
+test.for([null, 'text', {}, { ...vendor.collateral(), tcb_info: 1 }])(
+  'collateral %j is malformed',
+  (value) => {
+    expect(() => parseCollateral(value)).toThrow(
+      expect.objectContaining({ code: 'collateral_malformed' }),
+    )
+  },
+)
 
 test('zero padding after the quote is what platforms append', async () => {
   await expect(attempt({ quote: { padding: 500 } })).resolves.toBeDefined()
