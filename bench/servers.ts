@@ -35,7 +35,11 @@ async function passThrough({ origin }: Upstream): Promise<{ origin: string }> {
   const pool = new Pool(origin, { connections: 256, connect: { rejectUnauthorized: false } })
   const app = Fastify({ https: { key, cert, minVersion: 'TLSv1.3' }, bodyLimit: 16 << 20 })
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, async (_, body) => body)
+  app.addContentTypeParser(
+    'application/json',
+    { parseAs: 'buffer' },
+    async (_: unknown, body: Buffer) => body,
+  )
   app.post<{ Body: Buffer }>('/v1/chat/completions', async (request, reply) => {
     const { statusCode, headers, body } = await pool.request({
       method: 'POST',

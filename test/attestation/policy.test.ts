@@ -161,6 +161,12 @@ test('the trusted root is Intel, unless the policy carries another by name', asy
   expect(await trustedRoot(policy)).toEqual(root)
 })
 
+test('a test root is exactly one certificate', async () => {
+  for (const pem of ['', vendor.rootPem + vendor.certificates.intermediate.pem]) {
+    await expect(testPkiRoot(pem)).rejects.toMatchObject({ code: 'certificate_malformed' })
+  }
+})
+
 test('a quote nobody verified cannot be accepted', async () => {
   const { body, tcb } = await genuine()
   const lookAlike = JSON.parse(JSON.stringify({ body, tcb, debug: false }))
