@@ -1,0 +1,124 @@
+import {
+  encodeAciEvidence,
+  fromHex,
+  isNonce,
+  parseCollateral,
+  parseReport,
+  toHex,
+  type Bytes,
+  type Clock,
+} from '@vouchgate/attestation'
+import type { TLSSocket } from 'node:tls'
+import { Client } from 'undici'
+import { discard, readBounded } from './bounded.ts'
+import type { CollateralSource } from './collateral.ts'
+import { ChannelError } from './errors.ts'
+import { connectorOf, openTls } from './pinned.ts'
+
+const MAX_REPORT = 4 << 20
+
+export interface Observation {
+  /** SHA-256 of the key that the connection ended in on which the report was read. */
+  readonly spkiSha256: Bytes
+  /** The response body, byte for byte. */
+  readonly report: Bytes
+}
+
+/**
+ * Opens one connection, looks at its key and fetches the report on that same connection: with a second
+ * one, the key that was seen and the service that answered could be two parties. Rejects with `ChannelError`.
+ *
+ * @param origin `https://host[:port]`
+ * @param nonce 64 lower-case hex digits
+ */
+export async function observe(
+  origin: string,
+  nonce: string,
+  timeoutMs: number,
+): Promise<Observation> {
+  const url = requireOrigin(origin)
+  if (!isNonce(nonce)) throw new TypeError('a nonce is 64 lower-case hex digits')
+  const signal = AbortSignal.timeout(timeoutMs)
+  const { socket, spkiSha256 } = await openTls(url, timeoutMs)
+  const client = new Client(origin, { allowH2: false, connect: connectorOf(onlyOnce(socket)) })
+  try {
+    return { spkiSha256, report: await fetchReport(client, nonce, signal) }
+  } catch (error) {
+    if (error instanceof ChannelError) throw error
+    throw new ChannelError(signal.aborted ? 'channel_timeout' : 'report_unavailable')
+  } finally {
+    await client.destroy()
+    socket.destroy()
+  }
+}
+
+/** A retry on a new connection would carry a report over a key that nobody looked at. */
+function onlyOnce(socket: TLSSocket): () => Promise<TLSSocket> {
+  let given = false
+  return async () => {
+    if (given) throw new ChannelError('report_unavailable')
+    given = true
+    return socket
+  }
+}
+
+async function fetchReport(client: Client, nonce: string, signal: AbortSignal): Promise<Bytes> {
+  const { statusCode, body } = await client.request({
+    method: 'GET',
+    path: `/v1/aci/attestation?nonce=${nonce}`,
+    headers: { accept: 'application/json' },
+    signal,
+  })
+  if (statusCode !== 200) {
+    discard(body)
+    throw new ChannelError('report_unavailable')
+  }
+  const report = await readBounded(body, MAX_REPORT)
+  if (report === null) throw new ChannelError('report_too_large')
+  return report
+}
+
+function requireOrigin(origin: string): URL {
+  const url = URL.parse(origin)
+  if (url === null || url.protocol !== 'https:' || url.origin !== origin) {
+    throw new TypeError('an origin is https://host[:port]')
+  }
+  return url
+}
+
+export interface CollectInput {
+  /** `https://host[:port]` */
+  readonly origin: string
+  /** Fresh, 64 lower-case hex digits. */
+  readonly nonce: string
+  /** Asked where the report carries no collateral. */
+  readonly pcs: CollateralSource
+  readonly timeoutMs: number
+  readonly clock: Clock
+}
+
+/**
+ * Everything one verification of an ACI/1 service consumes, as the bytes that `verifyEndpoint` judges now
+ * and anyone can judge again later. Nothing is verified here.
+ *
+ * Collateral out of the report is as good as Intel's own: every piece of it is signed.
+ *
+ * @throws ChannelError where it cannot be collected, EvidenceError where the report cannot be read.
+ */
+export async function collectAci(input: CollectInput): Promise<Bytes> {
+  const { origin, nonce, pcs, timeoutMs, clock } = input
+  const { spkiSha256, report } = await observe(origin, nonce, timeoutMs)
+  const { evidence } = parseReport(report).attestation
+  const collateral =
+    evidence.collateral === undefined
+      ? await pcs(fromHex(evidence.quote))
+      : parseCollateral(evidence.collateral)
+  return encodeAciEvidence({
+    collected_at: clock.now(),
+    origin,
+    nonce,
+    observed_spki_sha256: toHex(spkiSha256),
+    report,
+    collateral,
+  })
+}

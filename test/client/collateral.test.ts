@@ -1,0 +1,118 @@
+import { parseQuote } from '@vouchgate/attestation'
+import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
+import { createServer, type ServerResponse } from 'node:http'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
+import { fileCollateral, pcsCollateral } from '../../client/index.ts'
+import type { PcsServer } from '../support/pcs-server.ts'
+import { listen, portOf, stop } from '../support/ports.ts'
+import { newWorld } from './world.ts'
+
+const { vendor } = newWorld()
+const folder = mkdtempSync(join(tmpdir(), 'collateral-'))
+let pcs: PcsServer
+let quote: Uint8Array
+
+beforeAll(async () => {
+  pcs = await vendor.pcsServer()
+  quote = await vendor.quote({ reportData: '00'.repeat(64) })
+})
+afterAll(async () => {
+  await pcs.close()
+  rmSync(folder, { recursive: true })
+})
+afterEach(() => {
+  Object.assign(pcs.control, { fail: {}, hang: false })
+  pcs.requests.length = 0
+})
+
+const source = (timeoutMs = 5000) =>
+  pcsCollateral({ baseUrl: pcs.url, rootCrlUrl: pcs.rootCrlUrl, timeoutMs })
+
+test('four documents make the collateral of a quote, byte for byte', async () => {
+  const served = vendor.collateral()
+  const got = await source()(quote)
+  expect({ ...got, tcb_info_signature: '', qe_identity_signature: '' }).toMatchObject({
+    tcb_info: served.tcb_info,
+    qe_identity: served.qe_identity,
+    tcb_info_issuer_chain: served.tcb_info_issuer_chain,
+    pck_crl_issuer_chain: served.pck_crl_issuer_chain,
+  })
+  expect(pcs.requests.toSorted()).toEqual([
+    '/IntelSGXRootCA.der',
+    '/sgx/certification/v4/pckcrl?ca=platform&encoding=der',
+    '/tdx/certification/v4/qe/identity',
+    `/tdx/certification/v4/tcb?fmspc=${vendor.platform.fmspc}`,
+  ])
+  expect(parseQuote(quote).version).toBe(4)
+})
+
+test.for(['tcb', 'qeIdentity', 'pckCrl', 'rootCrl'] as const)(
+  'a service that fails on %s gives no collateral',
+  async (route) => {
+    pcs.control.fail = { [route]: 404 }
+    await expect(source()(quote)).rejects.toMatchObject({ code: 'collateral_unavailable' })
+  },
+)
+
+test('a service that never answers gives no collateral', async () => {
+  pcs.control.hang = true
+  await expect(source(100)(quote)).rejects.toMatchObject({ code: 'collateral_unavailable' })
+})
+
+test('a document without end is not read to its end', async () => {
+  const endless = createServer((_request, response) => {
+    response.setHeader('tcb-info-issuer-chain', 'x')
+    response.setHeader('sgx-enclave-identity-issuer-chain', 'x')
+    response.setHeader('sgx-pck-crl-issuer-chain', 'x')
+    response.end(Buffer.alloc(3 << 20))
+  })
+  await listen(endless)
+  const baseUrl = `http://127.0.0.1:${portOf(endless)}/`
+  await expect(pcsCollateral({ baseUrl, timeoutMs: 5000 })(quote)).rejects.toMatchObject({
+    code: 'collateral_too_large',
+  })
+  endless.closeAllConnections()
+  await stop(endless)
+})
+
+test('a mirror serves the root CRL itself', async () => {
+  const paths: string[] = []
+  const waiting: ServerResponse[] = []
+  const mirror = createServer((request, response) => {
+    paths.push(request.url ?? '')
+    waiting.push(response)
+    if (waiting.length === 4) for (const one of waiting) one.writeHead(503).end()
+  })
+  await listen(mirror)
+  const baseUrl = `http://127.0.0.1:${portOf(mirror)}`
+  await expect(pcsCollateral({ baseUrl, timeoutMs: 5000 })(quote)).rejects.toMatchObject({
+    code: 'collateral_unavailable',
+  })
+  expect(paths).toContain('/sgx/certification/v4/rootcacrl')
+  mirror.closeAllConnections()
+  await stop(mirror)
+})
+
+test('bytes that are no quote are not asked about', async () => {
+  await expect(source()(new Uint8Array(10))).rejects.toMatchObject({
+    code: 'quote_version_unsupported',
+  })
+  expect(pcs.requests).toEqual([])
+})
+
+test('collateral can come from a file', async () => {
+  const path = join(folder, 'collateral.json')
+  writeFileSync(path, JSON.stringify(vendor.collateral()))
+  expect(await fileCollateral(path)(quote)).toHaveProperty('tcb_info')
+  writeFileSync(path, '{}')
+  await expect(fileCollateral(path)(quote)).rejects.toMatchObject({ code: 'collateral_malformed' })
+  writeFileSync(path, '{')
+  await expect(fileCollateral(path)(quote)).rejects.toMatchObject({ code: 'json_malformed' })
+  truncateSync(path, 9 << 20)
+  await expect(fileCollateral(path)(quote)).rejects.toMatchObject({ code: 'collateral_too_large' })
+  await expect(fileCollateral(join(folder, 'none'))(quote)).rejects.toMatchObject({
+    code: 'collateral_unavailable',
+  })
+})
