@@ -1,0 +1,173 @@
+import Fastify, {
+  LogController,
+  type FastifyInstance,
+  type FastifyReply,
+  type FastifyRequest,
+} from 'fastify'
+import type { Server } from 'node:https'
+import { EnclaveError, tlsOptions } from '../enclave/index.ts'
+import { readBody } from './body.ts'
+import type { Context } from './context.ts'
+import { errorBody, GatewayError } from './errors.ts'
+import { isRequestId, newRequestId } from './ids.ts'
+import type { RouteName } from './log.ts'
+import {
+  attestation,
+  getReceipt,
+  getSession,
+  healthz,
+  listSessions,
+  metrics,
+  readyz,
+} from './routes/aci.ts'
+import { chat } from './routes/chat.ts'
+import { getModel, listModels } from './routes/models.ts'
+
+export type App = FastifyInstance<Server>
+
+const ROUTE_NAMES: ReadonlyMap<string | undefined, RouteName> = new Map([
+  ['/v1/chat/completions', 'chat'],
+  ['/v1/models', 'models'],
+  ['/v1/models/*', 'models'],
+  ['/v1/aci/attestation', 'attestation'],
+  ['/v1/aci/sessions', 'sessions'],
+  ['/v1/aci/sessions/:id', 'sessions'],
+  ['/v1/aci/receipts/:id', 'receipts'],
+  ['/healthz', 'health'],
+  ['/readyz', 'health'],
+  ['/metrics', 'metrics'],
+])
+
+const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
+
+/** The HTTP surface. Fastify's own logs are off and no body reaches it unwrapped. */
+export function buildApp(context: Context): App {
+  const app = Fastify<Server>({
+    https: tlsOptions(context.enclave.current),
+    logger: false,
+    logController: new LogController({ disableRequestLogging: true }),
+    genReqId: () => newRequestId(context.random),
+    requestIdHeader: false,
+    // Against clients that send a body for ever.
+    requestTimeout: 300_000,
+    // While draining, the hook below answers in the shape clients expect.
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: 512 },
+    frameworkErrors: (error, request, reply) => {
+      stamp(context, request, reply)
+      sendError(reply, toGatewayError(error))
+    },
+    clientErrorHandler: (_error, socket) => {
+      const body = errorBody('bad_request')
+      socket.end(
+        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
+      )
+    },
+  })
+  addBodies(app, context)
+  addHooks(app, context)
+  addRoutes(app, context)
+  context.enclave.onRotate((generation) => app.server.setSecureContext(tlsOptions(generation)))
+  return app
+}
+
+function addBodies(app: App, { config }: Context): void {
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', async (request: FastifyRequest) => {
+    const encoding = request.headers['content-encoding'] ?? 'identity'
+    if (encoding !== 'identity') throw new GatewayError('unsupported_media_type')
+    return readBody(request.raw, config.limits.body_bytes)
+  })
+}
+
+function addHooks(app: App, context: Context): void {
+  app.addHook('onRequest', async (request, reply) => {
+    stamp(context, request, reply)
+    if (context.running.draining) {
+      reply.header('connection', 'close')
+      throw new GatewayError('shutting_down')
+    }
+    if (request.is404) throw new GatewayError('route_not_found')
+  })
+  app.addHook('onResponse', async (request, reply) => {
+    const route = ROUTE_NAMES.get(request.routeOptions.url) ?? 'other'
+    const status = reply.raw.statusCode
+    context.metrics.add('vouchgate_requests_total', { route, status })
+    const ms = Math.round(reply.elapsedTime)
+    if (isRequestId(request.id)) {
+      context.log({ event: 'request_done', request: request.id, route, status, ms })
+    }
+  })
+  app.setErrorHandler((error, request, reply) => {
+    const known = toGatewayError(error)
+    if (isRequestId(request.id)) {
+      context.log({ event: 'request_failed', request: request.id, code: known.code })
+    }
+    sendError(reply, known)
+  })
+  app.setNotFoundHandler(async () => {
+    throw new GatewayError('route_not_found')
+  })
+}
+
+/** The headers of every response (ACI §5.2), set where an error cannot lose them. */
+function stamp({ enclave }: Context, request: FastifyRequest, reply: FastifyReply): void {
+  reply.raw.setHeader('x-request-id', request.id)
+  reply.raw.setHeader('x-aci-version', 'aci/1')
+  reply.raw.setHeader('x-aci-keyset-digest', enclave.current.keysetDigest)
+}
+
+function sendError(reply: FastifyReply, error: GatewayError): void {
+  if (error.retryAfterSeconds !== null) reply.header('retry-after', error.retryAfterSeconds)
+  // What is left of an oversized body is not read for a next request.
+  if (error.code === 'body_too_large') reply.header('connection', 'close')
+  reply.code(error.status).type('application/json; charset=utf-8').send(errorBody(error.code))
+}
+
+/** Fastify's messages quote paths and types; only its codes are looked at. */
+function toGatewayError(error: unknown): GatewayError {
+  if (error instanceof GatewayError) return error
+  if (error instanceof EnclaveError) {
+    const code = error.code === 'quote_busy' ? 'quote_busy' : 'quote_unavailable'
+    return new GatewayError(code, error.retryAfterSeconds)
+  }
+  if (typeof error !== 'object' || error === null) return new GatewayError('internal')
+  const code = 'code' in error ? error.code : null
+  if (code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') return new GatewayError('unsupported_media_type')
+  if (code === 'FST_ERR_CTP_BODY_TOO_LARGE') return new GatewayError('body_too_large')
+  const status = 'statusCode' in error ? error.statusCode : 500
+  return new GatewayError(typeof status === 'number' && status < 500 ? 'bad_request' : 'internal')
+}
+
+function addRoutes(app: App, context: Context): void {
+  const authenticate = async (request: FastifyRequest): Promise<void> => {
+    context.principals.set(request.raw, context.keys.authenticate(request.headers.authorization))
+  }
+  const keyed = { onRequest: authenticate }
+  app.post('/v1/chat/completions', keyed, chat(context))
+  app.get('/v1/models', keyed, listModels(context))
+  app.get('/v1/models/*', keyed, getModel(context))
+  app.get('/v1/aci/attestation', attestation(context))
+  app.get('/v1/aci/sessions', listSessions(context))
+  app.get('/v1/aci/sessions/:id', getSession(context))
+  app.get('/v1/aci/receipts/:id', getReceipt(context))
+  app.get('/healthz', healthz())
+  app.get('/readyz', readyz(context))
+  app.get('/metrics', metrics(context))
+  for (const url of ROUTE_NAMES.keys()) if (url !== undefined) refuseOtherMethods(app, url)
+}
+
+function refuseOtherMethods(app: App, url: string): void {
+  const allowed = METHODS.filter((method) => app.hasRoute({ method, url }))
+  app.route({
+    method: METHODS.filter((method) => !allowed.includes(method)),
+    url,
+    onRequest: async (_request, reply) => {
+      reply.header('allow', allowed.join(', '))
+      throw new GatewayError('method_not_allowed')
+    },
+    handler: async () => {
+      throw new GatewayError('method_not_allowed')
+    },
+  })
+}

@@ -1,0 +1,41 @@
+import type { IncomingMessage } from 'node:http'
+import { GatewayError } from './errors.ts'
+import type { Prompt } from './prompt.ts'
+import { Sensitive } from './sensitive.ts'
+
+/**
+ * Reads a request body into memory of its own: slices of Node's shared pool would keep their neighbours
+ * alive. Throws `body_too_large` before more than `limit` bytes are held, `bad_request` where it ends early.
+ */
+export function readBody(request: IncomingMessage, limit: number): Promise<Prompt> {
+  return new Promise((resolve, reject) => {
+    const chunks: Buffer[] = []
+    let length = 0
+    const refuse = (code: 'body_too_large' | 'bad_request'): void => {
+      request.off('data', take)
+      // The rest is discarded rather than left in the socket, so that the client can read the refusal.
+      request.resume()
+      reject(new GatewayError(code))
+    }
+    const take = (chunk: Buffer): void => {
+      length += chunk.length
+      if (length > limit) refuse('body_too_large')
+      else chunks.push(chunk)
+    }
+    if (Number(request.headers['content-length'] ?? 0) > limit) {
+      refuse('body_too_large')
+      return
+    }
+    request.on('data', take)
+    request.once('end', () => resolve(new Sensitive(joined(chunks, length))))
+    request.once('error', () => refuse('bad_request'))
+    request.once('close', () => refuse('bad_request'))
+  })
+}
+
+function joined(chunks: readonly Buffer[], length: number): Buffer {
+  const body = Buffer.alloc(length)
+  let at = 0
+  for (const chunk of chunks) at += chunk.copy(body, at)
+  return body
+}

@@ -1,0 +1,78 @@
+import type { Policy, SourceProvenance } from '@vouchgate/attestation'
+import type { CredentialDigest, KeyId, ModelName, ProviderId, TeamName } from '../ids.ts'
+import type { Sensitive } from '../sensitive.ts'
+import type { ConfigFile } from './schema.ts'
+
+/** `attested`: prompts reach verified TEEs alone. `plain`: an ordinary API, by consent. */
+export type Confidentiality = 'attested' | 'plain'
+
+export interface AciProvider {
+  readonly kind: 'aci'
+  readonly id: ProviderId
+  /** `https://host[:port]` */
+  readonly origin: string
+  readonly apiKey: Sensitive<string>
+  readonly policy: Policy
+  readonly refreshSeconds: number
+}
+
+export interface OpenAiProvider {
+  readonly kind: 'openai'
+  readonly id: ProviderId
+  readonly baseUrl: string
+  readonly apiKey: Sensitive<string>
+}
+
+export type Provider = AciProvider | OpenAiProvider
+
+export interface Route {
+  readonly provider: ProviderId
+  /** The model's name at the provider. */
+  readonly model: string
+}
+
+export interface Model {
+  readonly name: ModelName
+  readonly confidentiality: Confidentiality
+  readonly routes: readonly Route[]
+}
+
+export interface Key {
+  readonly id: KeyId
+  readonly team: TeamName
+  readonly sha256: CredentialDigest
+  readonly models: '*' | ReadonlySet<ModelName>
+  readonly plainModels: 'refuse' | 'allow'
+}
+
+/** A configuration whose every reference has been resolved and checked. */
+export interface Config {
+  /** `sha256:<hex>` over the file's bytes; part of what the enclave attests. */
+  readonly digest: string
+  readonly listen: ConfigFile['listen']
+  readonly enclave: ConfigFile['enclave']
+  readonly provenance: SourceProvenance
+  readonly collateral: ConfigFile['collateral']
+  readonly limits: ConfigFile['limits']
+  readonly receipts: ConfigFile['receipts']
+  readonly providers: ReadonlyMap<ProviderId, Provider>
+  readonly models: ReadonlyMap<string, Model>
+  readonly keys: readonly Key[]
+}
+
+/** One mistake: where it is, and what to do. Neither ever contains a value of the file. */
+export interface ConfigProblem {
+  readonly path: string
+  readonly hint: string
+}
+
+/** The configuration cannot be used; `problems` lists every mistake found. */
+export class ConfigError extends Error {
+  override readonly name = 'ConfigError'
+  readonly problems: readonly ConfigProblem[]
+
+  constructor(problems: readonly ConfigProblem[]) {
+    super('the configuration is not valid')
+    this.problems = problems
+  }
+}

@@ -1,0 +1,47 @@
+import { namesWorkload } from '@vouchgate/attestation'
+import type { AciProvider, Config, Model, Provider } from './config.ts'
+
+/** What a gateway with this configuration does, and what it leaves unproven, in plain sentences. */
+export function describeConfig(config: Config): string[] {
+  const { listen, enclave, limits, receipts } = config
+  return [
+    `Listens on ${listen.host} port ${listen.port} with TLS 1.3; the TLS key is made in memory and attested.`,
+    listen.domain === null
+      ? 'The TLS key is attested for any host name.'
+      : `The TLS key is attested for ${listen.domain} alone.`,
+    `Takes quotes from ${enclave.quote_source} and renews its keys every ${enclave.keyset_lifetime_seconds} s.`,
+    enclave.self_check === 'enforce'
+      ? 'Refuses to start where the self-check finds that the process could retain prompts.'
+      : 'UNPROVEN: starts even where the self-check fails; what it found is attested for clients to judge.',
+    ...[...config.providers.values()].map(describeProvider),
+    ...[...config.models.values()].map(describeModel),
+    ...config.keys.map(
+      ({ id, team, models, plainModels }) =>
+        `Key ${id} of team ${team} may use ${models === '*' ? 'every model' : [...models].join(', ')}` +
+        (plainModels === 'allow' ? ', models without a TEE included.' : ' that is attested.'),
+    ),
+    `Accepts bodies of up to ${limits.body_bytes} bytes; keeps up to ${receipts.max_entries} receipts for ${receipts.ttl_seconds} s, in memory.`,
+    `The digest of this file, ${config.digest}, becomes part of what the gateway attests.`,
+  ]
+}
+
+function describeProvider(provider: Provider): string {
+  if (provider.kind === 'openai') {
+    return `Provider ${provider.id} is an ordinary API at ${new URL(provider.baseUrl).origin}: UNPROVEN, whoever runs it sees prompts.`
+  }
+  return `Provider ${provider.id} at ${provider.origin} is verified every ${provider.refreshSeconds} s before any prompt; ${proven(provider)}`
+}
+
+function proven({ policy }: AciProvider): string {
+  const root = policy.trusted_root === 'intel' ? '' : ' Its evidence is trusted under a TEST root.'
+  return namesWorkload(policy)
+    ? `its measurements must be in the policy.${root}`
+    : `UNPROVEN: workload any, so any genuine TEE passes, whatever it runs.${root}`
+}
+
+function describeModel({ name, confidentiality, routes }: Model): string {
+  const order = routes.map(({ provider }) => provider).join(', then ')
+  return confidentiality === 'attested'
+    ? `Model ${name} is served by verified TEEs alone: ${order}.`
+    : `Model ${name} is served without a TEE: ${order}.`
+}

@@ -1,0 +1,13 @@
+export {
+  ConfigError,
+  type AciProvider,
+  type Config,
+  type ConfigProblem,
+  type Key,
+  type Model,
+  type OpenAiProvider,
+  type Route,
+} from './config.ts'
+export { describeConfig } from './describe.ts'
+export { loadConfig } from './load.ts'
+export { parseConfig } from './parse.ts'

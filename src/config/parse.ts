@@ -1,0 +1,182 @@
+import { isVerificationError, parsePolicy, type Policy } from '@vouchgate/attestation'
+import { createHash } from 'node:crypto'
+import type { z } from 'zod'
+import { isCredentialDigest, type ModelName, type ProviderId } from '../ids.ts'
+import { Sensitive } from '../sensitive.ts'
+import {
+  ConfigError,
+  type Config,
+  type ConfigProblem,
+  type Key,
+  type Model,
+  type Provider,
+} from './config.ts'
+import { fileSchema, type ConfigFile, type SecretRef } from './schema.ts'
+import { parseYaml } from './yaml.ts'
+import { KIND_CONFIDENTIALITY } from './kinds.ts'
+
+type Environment = Readonly<Record<string, string | undefined>>
+/** Gives the text of a file, or throws. */
+type ReadFile = (path: string) => string
+
+/**
+ * Reads a configuration file's text. Secrets are resolved from `env` and through `readFile`.
+ * Throws `ConfigError` with every problem found.
+ */
+export function parseConfig(text: string, env: Environment, readFile: ReadFile): Config {
+  const parsed = fileSchema.safeParse(parseYaml(text))
+  if (!parsed.success) throw new ConfigError(parsed.error.issues.flatMap(describeIssue))
+  const file = parsed.data
+  const problems: ConfigProblem[] = []
+  const reader = new Reader(problems, env, readFile)
+  const providers = reader.providers(file)
+  const models = reader.models(file, providers)
+  const keys = reader.keys(file, models)
+  if (problems.length > 0) throw new ConfigError(problems)
+  const { listen, enclave, provenance, collateral, limits, receipts } = file
+  const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
+  const sections = { listen, enclave, provenance, collateral, limits, receipts }
+  return { digest, ...sections, providers, models, keys }
+}
+
+/** Collects problems instead of stopping at the first, so that one run shows them all. */
+class Reader {
+  readonly #problems: ConfigProblem[]
+  readonly #env: Environment
+  readonly #readFile: ReadFile
+
+  constructor(problems: ConfigProblem[], env: Environment, readFile: ReadFile) {
+    this.#problems = problems
+    this.#env = env
+    this.#readFile = readFile
+  }
+
+  providers(file: ConfigFile): ReadonlyMap<ProviderId, Provider> {
+    const providers = new Map<ProviderId, Provider>()
+    for (const [index, entry] of file.providers.entries()) {
+      const path = `providers.${index}`
+      if (providers.has(entry.id)) this.#problem(`${path}.id`, 'this id is used twice')
+      const apiKey = this.#secret(entry.api_key, `${path}.api_key`)
+      if (entry.kind === 'openai') {
+        const { kind, id, base_url: baseUrl } = entry
+        providers.set(id, { kind, id, baseUrl, apiKey })
+        continue
+      }
+      const policy = this.#policy(entry.policy, `${path}.policy`)
+      const { kind, id, origin, refresh_seconds: refreshSeconds } = entry
+      if (policy !== null) providers.set(id, { kind, id, origin, apiKey, policy, refreshSeconds })
+    }
+    return providers
+  }
+
+  models(
+    file: ConfigFile,
+    providers: ReadonlyMap<ProviderId, Provider>,
+  ): ReadonlyMap<string, Model> {
+    const declared = new Set(file.providers.map(({ id }) => id))
+    const models = new Map<string, Model>()
+    for (const [index, entry] of file.models.entries()) {
+      const path = `models.${index}`
+      if (models.has(entry.name)) this.#problem(`${path}.name`, 'this model is listed twice')
+      for (const [at, { provider: id }] of entry.routes.entries()) {
+        const where = `${path}.routes.${at}.provider`
+        if (!declared.has(id)) this.#problem(where, 'no provider has this id')
+        const provider = providers.get(id)
+        if (provider === undefined) continue
+        if (KIND_CONFIDENTIALITY[provider.kind] !== entry.confidentiality) {
+          this.#problem(where, `${entry.confidentiality} models cannot use a provider of this kind`)
+        }
+      }
+      models.set(entry.name, entry)
+    }
+    return models
+  }
+
+  keys(file: ConfigFile, models: ReadonlyMap<string, Model>): readonly Key[] {
+    const ids = new Set<string>()
+    const digests = new Set<string>()
+    return file.keys.flatMap((entry, index) => {
+      const path = `keys.${index}`
+      const { id, team, sha256, plain_models: plainModels } = entry
+      if (ids.has(id)) this.#problem(`${path}.id`, 'this id is used twice')
+      if (digests.has(sha256)) this.#problem(`${path}.sha256`, 'this key is listed twice')
+      ids.add(id)
+      digests.add(sha256)
+      if (!isCredentialDigest(sha256)) return []
+      return [{ id, team, sha256, models: this.#allowed(entry, path, models), plainModels }]
+    })
+  }
+
+  #allowed(
+    entry: ConfigFile['keys'][number],
+    path: string,
+    models: ReadonlyMap<string, Model>,
+  ): '*' | ReadonlySet<ModelName> {
+    if (entry.models === '*') return '*'
+    for (const [at, name] of entry.models.entries()) {
+      if (!models.has(name)) this.#problem(`${path}.models.${at}`, 'no model has this name')
+    }
+    return new Set(entry.models)
+  }
+
+  #policy(value: unknown, path: string): Policy | null {
+    if (typeof value !== 'object' || value === null || !('workload' in value)) {
+      this.#problem(path, 'name the expected measurements under workload, or say workload: any')
+      return null
+    }
+    try {
+      return parsePolicy(value)
+    } catch (error) {
+      if (!isVerificationError(error)) throw error
+      this.#problem(path, 'not a valid attestation policy')
+      return null
+    }
+  }
+
+  #secret(ref: SecretRef, path: string): Sensitive<string> {
+    const value = 'env' in ref ? this.#env[ref.env] : this.#file(ref.file)
+    const secret = value?.trim() ?? ''
+    if (secret === '') {
+      this.#problem(
+        path,
+        'env' in ref ? 'the environment variable is not set' : 'the file is missing or empty',
+      )
+    } else if (!/^[\x21-\x7e]{1,4096}$/.test(secret)) {
+      this.#problem(path, 'the secret must be printable ASCII without spaces')
+    }
+    return new Sensitive(secret)
+  }
+
+  #file(path: string): string | undefined {
+    try {
+      return this.#readFile(path)
+    } catch {
+      return undefined
+    }
+  }
+
+  #problem(path: string, hint: string): void {
+    this.#problems.push({ path, hint })
+  }
+}
+
+/** zod's own messages name what they saw; these name only what was expected. */
+function describeIssue(issue: z.core.$ZodIssue): ConfigProblem[] {
+  const path = issue.path.map(String).join('.')
+  if (issue.code !== 'unrecognized_keys') return [{ path, hint: hintFor(issue) }]
+  return issue.keys.map((key) => ({
+    path: [path, /^[\w-]{1,40}$/.test(key) ? key : '?'].filter(Boolean).join('.'),
+    hint: 'this key is not known here',
+  }))
+}
+
+function hintFor(issue: z.core.$ZodIssue): string {
+  if (issue.code === 'invalid_type') return `expected ${issue.expected}`
+  if (issue.code === 'invalid_value')
+    return `expected one of: ${issue.values.map(String).join(', ')}`
+  if (issue.code === 'too_small') return `must be at least ${String(issue.minimum)}`
+  if (issue.code === 'too_big') return `must be at most ${String(issue.maximum)}`
+  // Messages that the schema sets itself; zod's own one for these says nothing.
+  const ours = issue.code === 'custom' || issue.code === 'invalid_union'
+  return ours && issue.message !== 'Invalid input' ? issue.message : 'not of the expected form'
+}

@@ -1,0 +1,152 @@
+import { z } from 'zod'
+import { isKeyId, isModelName, isProviderId, isTeamName } from '../ids.ts'
+
+const providerId = z
+  .string()
+  .refine(isProviderId, 'lower-case letters, digits and dashes, at most 31')
+const keyId = z.string().refine(isKeyId, 'lower-case letters, digits and dashes, at most 31')
+const teamName = z.string().refine(isTeamName, 'lower-case letters, digits and dashes, at most 31')
+const modelName = z.string().refine(isModelName, 'letters, digits and . _ : / @ -, at most 128')
+const host = z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/)
+const seconds = (min: number, max: number, fallback: number) =>
+  z.number().int().min(min).max(max).default(fallback)
+
+/** A secret is never in the file: the file's digest is attested and may be published. */
+const secretRef = z.union(
+  [
+    z.strictObject({ env: z.string().regex(/^[A-Z][A-Z0-9_]{0,127}$/) }),
+    z.strictObject({ file: z.string().min(1).max(1024) }),
+  ],
+  'a reference: {env: NAME} or {file: PATH}, never the secret itself',
+)
+
+const listen = z.strictObject({
+  host: host.default('127.0.0.1'),
+  port: z.number().int().min(0).max(65_535).default(8443),
+  domain: host.nullable().default(null),
+})
+
+const enclave = z.strictObject({
+  quote_source: z.enum(['configfs-tsm', 'dstack']),
+  dstack_socket: z.string().startsWith('/').max(100).optional(),
+  keyset_lifetime_seconds: seconds(60, 7 * 86_400, 86_400),
+  self_check: z.enum(['enforce', 'report']).default('enforce'),
+  max_waiting_quotes: z.number().int().min(1).max(1024).default(16),
+})
+
+const label = z.string().max(1024).nullable().default(null)
+const provenance = z.strictObject({
+  repo_url: z.string().max(1024).startsWith('https://').nullable().default(null),
+  repo_commit: z
+    .string()
+    .regex(/^[0-9a-f]{40,64}$/)
+    .nullable()
+    .default(null),
+  image_digest: z
+    .string()
+    .regex(/^sha256:[0-9a-f]{64}$/)
+    .nullable()
+    .default(null),
+  image_provenance: label,
+})
+
+const collateral = z.strictObject({
+  pcs_url: z
+    .string()
+    .refine(isSafeUrl, 'https, or http on loopback, without query')
+    .default('https://api.trustedservices.intel.com'),
+  root_crl_url: z
+    .string()
+    .refine(isSafeUrl, 'https, or http on loopback, without query')
+    .optional(),
+})
+
+const limits = z.strictObject({
+  body_bytes: z
+    .number()
+    .int()
+    .min(1024)
+    .max(1 << 28)
+    .default(16 << 20),
+  response_bytes: z
+    .number()
+    .int()
+    .min(1024)
+    .max(1 << 28)
+    .default(32 << 20),
+  connect_seconds: seconds(1, 60, 10),
+  first_byte_seconds: seconds(1, 3600, 300),
+  idle_seconds: seconds(1, 3600, 120),
+  drain_seconds: seconds(1, 3600, 30),
+  connections_per_provider: z.number().int().min(1).max(4096).default(256),
+})
+
+const receipts = z.strictObject({
+  max_entries: z.number().int().min(1).max(10_000_000).default(100_000),
+  ttl_seconds: seconds(60, 30 * 86_400, 3600),
+})
+
+const aciProvider = z.strictObject({
+  id: providerId,
+  kind: z.literal('aci'),
+  origin: z.string().refine(isHttpsOrigin, 'https://host[:port], nothing after it'),
+  api_key: secretRef,
+  policy: z.unknown(),
+  refresh_seconds: seconds(10, 86_400, 600),
+})
+
+const openaiProvider = z.strictObject({
+  id: providerId,
+  kind: z.literal('openai'),
+  base_url: z.string().refine(isSafeUrl, 'https, or http on loopback, without query'),
+  api_key: secretRef,
+})
+
+const model = z.strictObject({
+  name: modelName,
+  confidentiality: z.enum(['attested', 'plain']),
+  routes: z
+    .array(z.strictObject({ provider: providerId, model: z.string().min(1).max(256) }))
+    .min(1)
+    .max(16),
+})
+
+const key = z.strictObject({
+  id: keyId,
+  team: teamName,
+  sha256: z.string().regex(/^[0-9a-f]{64}$/, 'the lower-case hex SHA-256 of the key'),
+  models: z.union([z.literal('*'), z.array(modelName).min(1).max(1024)]),
+  plain_models: z.enum(['refuse', 'allow']).default('refuse'),
+})
+
+export const fileSchema = z.strictObject({
+  listen: listen.prefault({}),
+  enclave,
+  provenance: provenance.prefault({}),
+  collateral: collateral.prefault({}),
+  limits: limits.prefault({}),
+  receipts: receipts.prefault({}),
+  providers: z
+    .array(z.discriminatedUnion('kind', [aciProvider, openaiProvider]))
+    .min(1)
+    .max(256),
+  models: z.array(model).min(1).max(4096),
+  keys: z.array(key).min(1).max(10_000),
+})
+
+export type ConfigFile = z.output<typeof fileSchema>
+export type SecretRef = z.output<typeof secretRef>
+
+const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
+
+/** `new URL` puts its input into the error it throws; `URL.parse` gives null. */
+function isSafeUrl(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || url.search !== '' || url.hash !== '' || url.username !== '') return false
+  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname))
+}
+
+function isHttpsOrigin(text: string): boolean {
+  const url = URL.parse(text)
+  return url !== null && url.protocol === 'https:' && url.origin === text
+}

@@ -1,0 +1,63 @@
+import type { IncomingMessage } from 'node:http'
+import type { CollateralSource } from '../client/collateral.ts'
+import type { Pipeline } from './call.ts'
+import { GatewayError } from './errors.ts'
+import type { Random } from './ids.ts'
+import type { KeyRing, Principal } from './keys.ts'
+import type { SessionStore } from './session-store.ts'
+import type { AttestedSessions } from './sessions.ts'
+import type { VerifiedChannel } from './upstream/channel.ts'
+
+/** What the routes share. */
+export interface Context extends Pipeline {
+  readonly random: Random
+  readonly keys: KeyRing
+  readonly sessions: AttestedSessions<VerifiedChannel>
+  readonly store: SessionStore
+  /** Collateral for the gateway's own report. */
+  readonly pcs: CollateralSource
+  readonly principals: Principals
+  readonly running: RunningPrompts
+}
+
+/** Who asks, established before the body is read, so that nobody without a key can make us hold one. */
+export class Principals {
+  readonly #known = new WeakMap<IncomingMessage, Principal>()
+
+  set(request: IncomingMessage, principal: Principal): void {
+    this.#known.set(request, principal)
+  }
+
+  get(request: IncomingMessage): Principal {
+    const principal = this.#known.get(request)
+    if (principal === undefined) throw new GatewayError('missing_api_key')
+    return principal
+  }
+}
+
+/** The prompts being served; draining waits for them, and gives up on them at the end. */
+export class RunningPrompts {
+  readonly #running = new Set<AbortController>()
+  #draining = false
+
+  get draining(): boolean {
+    return this.#draining
+  }
+
+  get size(): number {
+    return this.#running.size
+  }
+
+  add(controller: AbortController): () => void {
+    this.#running.add(controller)
+    return () => this.#running.delete(controller)
+  }
+
+  drain(): void {
+    this.#draining = true
+  }
+
+  abortAll(): void {
+    for (const controller of this.#running) controller.abort()
+  }
+}

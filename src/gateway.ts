@@ -1,0 +1,224 @@
+import type { BootDocument, Clock } from '@vouchgate/attestation'
+import { randomBytes } from 'node:crypto'
+import { pcsCollateral, type CollateralSource } from '../client/collateral.ts'
+import {
+  configfsTsmSource,
+  dstackSource,
+  Enclave,
+  selfCheck,
+  type Fact,
+  type QuoteSource,
+} from '../enclave/index.ts'
+import { buildApp, type App } from './app.ts'
+import { cachedCollateral } from './collateral-cache.ts'
+import type { Config } from './config/index.ts'
+import { Principals, RunningPrompts, type Context } from './context.ts'
+import type { Random } from './ids.ts'
+import { KeyRing } from './keys.ts'
+import type { Logger } from './log.ts'
+import { Metrics } from './metrics.ts'
+import { ReceiptStore } from './receipt-store.ts'
+import { SessionStore } from './session-store.ts'
+import { AttestedSessions } from './sessions.ts'
+import { verifyAci } from './upstream/aci.ts'
+import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
+import { openUpstream } from './upstream/kinds.ts'
+import { SOFTWARE } from './version.ts'
+
+export interface GatewayOptions {
+  readonly config: Config
+  readonly source: QuoteSource
+  readonly clock: Clock
+  readonly log: Logger
+  /** Default: the facts of this process, looked at now. */
+  readonly facts?: Readonly<Record<string, Fact>>
+  /** Default: the operating system's random bytes. */
+  readonly random?: Random
+  /** In [0, 1): spreads refreshes. Default `Math.random`. */
+  readonly jitter?: () => number
+  /** How often the gateway looks whether something is due. Default 1000 ms. */
+  readonly tickMs?: number
+}
+
+export interface Gateway {
+  /** `https://host:port` as listened on. */
+  readonly url: string
+  keysetDigest(): string
+  /** PEM of the current self-signed certificate, for clients that pin instead of verifying. */
+  certificate(): string
+  /** What the timer does: rotate keys, refresh sessions, drop old receipts, each if due. */
+  tick(): Promise<void>
+  /** Stops taking requests, lets running ones end within the configured time, then closes everything. */
+  close(): Promise<void>
+}
+
+/** The process does not meet the launch contract, and the configuration says to enforce it. */
+export class SelfCheckError extends Error {
+  override readonly name = 'SelfCheckError'
+  /** Names of the facts that do not hold. */
+  readonly facts: readonly string[]
+
+  constructor(facts: readonly string[]) {
+    super('the self-check found that this process could retain prompts')
+    this.facts = facts
+  }
+}
+
+/** The quote source that the configuration names. */
+export function quoteSource({ enclave }: Config): QuoteSource {
+  if (enclave.quote_source === 'configfs-tsm') return configfsTsmSource()
+  const { dstack_socket: socketPath } = enclave
+  return dstackSource(socketPath === undefined ? {} : { socketPath })
+}
+
+/**
+ * Composes and starts a gateway: keys, quotes, first verification of every provider, listener, timer.
+ * Rejects with `SelfCheckError` or `EnclaveError`, or where the address cannot be listened on.
+ */
+export async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  const { config, log } = options
+  const boot = bootDocument(options)
+  const enclave = await Enclave.boot({
+    source: options.source,
+    clock: options.clock,
+    boot,
+    domain: config.listen.domain,
+    lifetimeSeconds: config.enclave.keyset_lifetime_seconds,
+    provenance: config.provenance,
+    maxWaitingQuotes: config.enclave.max_waiting_quotes,
+  })
+  const context = buildContext(options, enclave)
+  const app = buildApp(context)
+  const url = await app.listen({ host: config.listen.host, port: config.listen.port })
+  const running = new RunningGateway({ context, app, url, tickMs: options.tickMs ?? 1000 })
+  log({ event: 'started', port: Number(new URL(url).port), providers: config.providers.size })
+  return running
+}
+
+function bootDocument({ config, facts = selfCheck().facts, log }: GatewayOptions): BootDocument {
+  const missing = Object.keys(facts).filter((fact) => facts[fact] !== 'held')
+  for (const fact of missing) log({ event: 'fact_not_held', fact })
+  // `unknown` is not a pass: what could not be looked at may be what retains the prompt.
+  if (missing.length > 0 && config.enclave.self_check === 'enforce') {
+    throw new SelfCheckError(missing)
+  }
+  return { software: SOFTWARE, config_digest: config.digest, self_check: { ...facts } }
+}
+
+function buildContext(options: GatewayOptions, enclave: Enclave): Context {
+  const { config, clock, log, random = randomBytes, jitter = Math.random } = options
+  const limits = channelLimits(config)
+  const pcs = collateralSource(config, clock)
+  const metrics = new Metrics()
+  const store = new SessionStore()
+  const attested = [...config.providers.values()].filter((provider) => provider.kind === 'aci')
+  const timeoutMs = limits.connectMs
+  const sessions = new AttestedSessions<VerifiedChannel>(attested, {
+    verify: (provider) => verifyAci(provider, { pcs, clock, random, timeoutMs }),
+    openChannel: (endpoint) => new VerifiedChannel(endpoint, clock, limits),
+    clock,
+    jitter,
+    store,
+    log,
+    metrics,
+  })
+  const upstreams = new Map(
+    [...config.providers].map(([id, provider]) => [
+      id,
+      openUpstream(provider, { sessions, limits }),
+    ]),
+  )
+  const { max_entries: maxEntries, ttl_seconds: ttlSeconds } = config.receipts
+  const receipts = new ReceiptStore({ maxEntries, ttlSeconds, clock, sessions: store })
+  const keys = new KeyRing(config.keys)
+  const shared = { config, clock, enclave, upstreams, receipts, log, metrics, random, keys }
+  const principals = new Principals()
+  return { ...shared, sessions, store, pcs, principals, running: new RunningPrompts() }
+}
+
+const channelLimits = ({ limits }: Config): ChannelLimits => ({
+  connectMs: 1000 * limits.connect_seconds,
+  firstByteMs: 1000 * limits.first_byte_seconds,
+  idleMs: 1000 * limits.idle_seconds,
+  connections: limits.connections_per_provider,
+})
+
+function collateralSource({ collateral, limits }: Config, clock: Clock): CollateralSource {
+  const { pcs_url: baseUrl, root_crl_url: rootCrlUrl } = collateral
+  const timeoutMs = 1000 * limits.connect_seconds
+  return cachedCollateral(pcsCollateral({ baseUrl, rootCrlUrl, timeoutMs }), clock)
+}
+
+interface Parts {
+  readonly context: Context
+  readonly app: App
+  readonly url: string
+  readonly tickMs: number
+}
+
+class RunningGateway implements Gateway {
+  readonly url: string
+  readonly #context: Context
+  readonly #app: App
+  readonly #timer: NodeJS.Timeout
+  #closing: Promise<void> | null = null
+
+  constructor({ context, app, url, tickMs }: Parts) {
+    this.url = url
+    this.#context = context
+    this.#app = app
+    // Prewarm: the first tick verifies every provider before anyone asks.
+    void this.tick()
+    this.#timer = setInterval(() => void this.tick(), tickMs)
+  }
+
+  keysetDigest(): string {
+    return this.#context.enclave.current.keysetDigest
+  }
+
+  certificate(): string {
+    return this.#context.enclave.current.tls.cert
+  }
+
+  async tick(): Promise<void> {
+    const { sessions, receipts } = this.#context
+    receipts.sweep()
+    await Promise.all([this.#rotateIfDue(), sessions.refreshDue()])
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#drain()
+    return this.#closing
+  }
+
+  async #rotateIfDue(): Promise<void> {
+    const { enclave, clock, log } = this.#context
+    if (clock.now() < enclave.rotationDueAt) return
+    try {
+      await enclave.rotate()
+      log({ event: 'keyset_rotated', notAfter: enclave.current.notAfter })
+    } catch {
+      // The old keyset serves on; the next tick tries again.
+      log({ event: 'keyset_rotation_failed' })
+    }
+  }
+
+  async #drain(): Promise<void> {
+    const { running, sessions, upstreams, log, config } = this.#context
+    log({ event: 'draining', inFlight: running.size })
+    clearInterval(this.#timer)
+    running.drain()
+    const deadline = setTimeout(() => {
+      running.abortAll()
+      this.#app.server.closeAllConnections()
+    }, 1000 * config.limits.drain_seconds)
+    // A connection that was busy at the start is idle once its request has ended, and would hold the server open.
+    const sweeper = setInterval(() => this.#app.server.closeIdleConnections(), 50)
+    await this.#app.close()
+    clearInterval(sweeper)
+    clearTimeout(deadline)
+    sessions.close()
+    await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
+    log({ event: 'stopped' })
+  }
+}

@@ -1,0 +1,93 @@
+import { pino, type DestinationStream } from 'pino'
+import type { ErrorCode } from './errors.ts'
+import type { KeyId, ModelName, ProviderId, ReceiptId, RequestId, SessionId } from './ids.ts'
+import type { End } from './receipts.ts'
+import type { Failure } from './upstream/failure.ts'
+
+export type RouteName =
+  | 'chat'
+  | 'models'
+  | 'attestation'
+  | 'sessions'
+  | 'receipts'
+  | 'health'
+  | 'metrics'
+  | 'other'
+
+/** Everything the gateway can say: enums, numbers and ids. There is no member for free text. */
+export type LogEvent =
+  | { readonly event: 'started'; readonly port: number; readonly providers: number }
+  | { readonly event: 'draining'; readonly inFlight: number }
+  | { readonly event: 'stopped' }
+  | { readonly event: 'keyset_rotated'; readonly notAfter: number }
+  | { readonly event: 'keyset_rotation_failed' }
+  | { readonly event: 'fact_not_held'; readonly fact: string }
+  | {
+      readonly event: 'session_established'
+      readonly provider: ProviderId
+      readonly session: SessionId
+      readonly expiresAt: number
+    }
+  | {
+      readonly event: 'session_refused'
+      readonly provider: ProviderId
+      readonly reason: Failure
+      readonly retryAt: number
+    }
+  | {
+      readonly event: 'session_evicted'
+      readonly provider: ProviderId
+      readonly session: SessionId
+      readonly reason: Failure
+    }
+  | {
+      readonly event: 'attempt_failed'
+      readonly request: RequestId
+      readonly provider: ProviderId
+      readonly code: ErrorCode
+    }
+  | {
+      readonly event: 'prompt_done'
+      readonly request: RequestId
+      readonly receipt: ReceiptId
+      readonly key: KeyId
+      readonly model: ModelName | null
+      readonly end: End
+      readonly code: ErrorCode | null
+      readonly status: number
+      readonly requestBytes: number
+      readonly responseBytes: number
+    }
+  | {
+      readonly event: 'request_done'
+      readonly request: RequestId
+      readonly route: RouteName
+      readonly status: number
+      readonly ms: number
+    }
+  | {
+      readonly event: 'request_failed'
+      readonly request: RequestId
+      readonly code: ErrorCode
+    }
+
+export type Logger = (event: LogEvent) => void
+
+const WORD = /^[A-Za-z0-9._:/@-]{1,128}$/
+
+/** Second line behind the types: whatever is not a number, null or one short word is not written. */
+const written = (value: unknown): unknown =>
+  value === null || typeof value === 'number' || (typeof value === 'string' && WORD.test(value))
+    ? value
+    : 'dropped'
+
+/** NDJSON on `destination` (standard output unless given), one line per event. */
+export function pinoLogger(destination?: DestinationStream): Logger {
+  const options = { base: null, messageKey: 'message' }
+  const sink = destination === undefined ? pino(options) : pino(options, destination)
+  return (event) => {
+    sink.info(
+      Object.fromEntries(Object.entries(event).map(([name, value]) => [name, written(value)])),
+    )
+  }
+}

@@ -1,0 +1,56 @@
+type Labels = Readonly<Record<string, string | number>>
+type Kind = 'counter' | 'gauge'
+
+const FAMILIES = {
+  vouchgate_requests_total: ['counter', 'Requests by route and status.'],
+  vouchgate_prompts_total: ['counter', 'Prompt requests by how they ended.'],
+  vouchgate_prompts_in_flight: ['gauge', 'Prompt requests being served.'],
+  vouchgate_tokens_total: ['counter', 'Tokens as reported by providers.'],
+  vouchgate_attempts_failed_total: ['counter', 'Failed attempts by provider and code.'],
+  vouchgate_verifications_total: ['counter', 'Provider verifications by result.'],
+  vouchgate_receipts: ['gauge', 'Receipts that can be looked up.'],
+  vouchgate_keyset_not_after_seconds: ['gauge', 'When the keyset expires, in Unix seconds.'],
+} as const satisfies Record<string, readonly [Kind, string]>
+
+type Family = keyof typeof FAMILIES
+
+/**
+ * Counters and gauges in the Prometheus text format. Label values are codes, statuses and configured names:
+ * nothing a client sends becomes a label, so neither content nor cardinality can enter from outside.
+ */
+export class Metrics {
+  readonly #series = new Map<Family, Map<string, number>>()
+
+  add(family: Family, labels: Labels = {}, amount = 1): void {
+    const series = this.#family(family)
+    const key = labelText(labels)
+    series.set(key, (series.get(key) ?? 0) + amount)
+  }
+
+  set(family: Family, value: number, labels: Labels = {}): void {
+    this.#family(family).set(labelText(labels), value)
+  }
+
+  text(): string {
+    let text = ''
+    for (const [family, series] of this.#series) {
+      const [kind, help] = FAMILIES[family]
+      text += `# HELP ${family} ${help}\n# TYPE ${family} ${kind}\n`
+      for (const [labels, value] of series) text += `${family}${labels} ${value}\n`
+    }
+    return text
+  }
+
+  #family(family: Family): Map<string, number> {
+    const found = this.#series.get(family)
+    if (found !== undefined) return found
+    const made = new Map<string, number>()
+    this.#series.set(family, made)
+    return made
+  }
+}
+
+function labelText(labels: Labels): string {
+  const pairs = Object.entries(labels).map(([name, value]) => `${name}="${value}"`)
+  return pairs.length === 0 ? '' : `{${pairs.join(',')}}`
+}

@@ -1,0 +1,122 @@
+import { createHash } from 'node:crypto'
+import { GatewayError } from './errors.ts'
+import { isSessionId, type SessionId } from './ids.ts'
+import { applyEdits, jsonMembers, removal, type Edit, type Member } from './json-members.ts'
+import { expose, Sensitive } from './sensitive.ts'
+
+/** The bytes of a request body. */
+export type Prompt = Sensitive<Buffer>
+
+/** What the gateway needs to know of a prompt. It holds no content. */
+export interface Shape {
+  /** The model as asked for; not yet known to exist. */
+  readonly model: string
+  readonly stream: boolean
+  readonly constraints: Constraints
+  readonly members: readonly Member[]
+}
+
+/** ACI §5.3: they only tighten what the operator configured. */
+interface Constraints {
+  readonly verified: boolean
+  /** Null where the client pins no session. */
+  readonly sessions: ReadonlySet<SessionId> | null
+}
+
+const NO_CONSTRAINTS: Constraints = { verified: false, sessions: null }
+const MAX_PINNED = 64
+const MAX_MODEL = 256
+
+/** Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request` or `invalid_constraint`. */
+export function readShape(prompt: Prompt): Shape {
+  const bytes = expose(prompt)
+  const body = parse(bytes)
+  if (!isRecord(body)) throw new GatewayError('invalid_request')
+  const members = jsonMembers(bytes)
+  const { model, stream, messages, provider } = body
+  if (typeof model !== 'string' || model.length === 0 || model.length > MAX_MODEL) {
+    throw new GatewayError('invalid_request')
+  }
+  if (!Array.isArray(messages)) throw new GatewayError('invalid_request')
+  if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
+    throw new GatewayError('invalid_request')
+  }
+  return { model, stream: stream === true, constraints: readConstraints(provider), members }
+}
+
+/** V8 quotes the input in SyntaxError messages, so the original error is dropped, not chained. */
+function parse(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
+  } catch {
+    throw new GatewayError('invalid_json')
+  }
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+function readConstraints(provider: unknown): Constraints {
+  if (!isRecord(provider)) return NO_CONSTRAINTS
+  const { aci_verified: verified, aci_session_ids: sessions, ...rest } = provider
+  // An unknown constraint must never be ignored: the client believes that it holds.
+  if (Object.keys(rest).some((name) => name.startsWith('aci_'))) {
+    throw new GatewayError('invalid_constraint')
+  }
+  if (verified !== undefined && typeof verified !== 'boolean') {
+    throw new GatewayError('invalid_constraint')
+  }
+  if (sessions === undefined) return { verified: verified === true, sessions: null }
+  if (verified === false) throw new GatewayError('invalid_constraint')
+  return { verified: true, sessions: readSessions(sessions) }
+}
+
+function readSessions(value: unknown): ReadonlySet<SessionId> {
+  if (!Array.isArray(value) || value.length === 0 || value.length > MAX_PINNED) {
+    throw new GatewayError('invalid_constraint')
+  }
+  return new Set(
+    value.map((id: unknown) => {
+      if (typeof id !== 'string' || !isSessionId(id)) throw new GatewayError('invalid_constraint')
+      return id
+    }),
+  )
+}
+
+/**
+ * The bytes for a provider: the prompt itself where nothing must change, else only the value of `model`
+ * and the `aci_` members of `provider` are spliced.
+ */
+export function forwardable(prompt: Prompt, shape: Shape, model: string): Prompt {
+  const bytes = expose(prompt)
+  const edits: Edit[] = []
+  for (const member of shape.members) {
+    if (member.name === 'model' && shape.model !== model) {
+      edits.push({ start: member.valueStart, end: member.end, text: JSON.stringify(model) })
+    }
+    if (member.name === 'provider') edits.push(...withoutConstraints(bytes, shape.members, member))
+  }
+  return edits.length === 0 ? prompt : new Sensitive(applyEdits(bytes, edits))
+}
+
+function withoutConstraints(bytes: Buffer, siblings: readonly Member[], provider: Member): Edit[] {
+  if (bytes[provider.valueStart] !== 0x7b) return []
+  const inner = jsonMembers(bytes, provider.valueStart)
+  const constraints = inner.filter(({ name }) => name.startsWith('aci_'))
+  if (constraints.length === 0) return []
+  if (constraints.length === inner.length) return [removal(siblings, provider)]
+  const kept = inner.filter((member) => !constraints.includes(member))
+  const text = kept.map(({ start, end }) => bytes.toString('utf8', start, end)).join(',')
+  return [{ start: provider.valueStart, end: provider.end, text: `{${text}}` }]
+}
+
+/** `sha256:<hex>` over the exact bytes, as receipts state it. */
+export const bodyHash = (prompt: Prompt): string => hashLabel(expose(prompt))
+
+export const promptBytes = (prompt: Prompt): number => expose(prompt).length
+
+export const hashLabel = (bytes: Uint8Array): string =>
+  `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+
+export const isPrompt = (value: unknown): value is Prompt =>
+  value instanceof Sensitive && Buffer.isBuffer(expose(value))

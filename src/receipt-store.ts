@@ -1,0 +1,78 @@
+import type { Clock, Receipt, UnixSeconds } from '@vouchgate/attestation'
+import type { CredentialDigest, SessionId } from './ids.ts'
+import { sameDigest } from './keys.ts'
+import type { SessionStore } from './session-store.ts'
+
+interface Entry {
+  readonly receipt: Receipt
+  readonly credential: CredentialDigest
+  readonly session: SessionId | null
+  readonly expiresAt: UnixSeconds
+}
+
+export interface ReceiptStoreOptions {
+  readonly maxEntries: number
+  readonly ttlSeconds: number
+  readonly clock: Clock
+  /** Every cited session stays retrievable as long as its receipt (ACI §8). */
+  readonly sessions: SessionStore
+}
+
+/** The receipts that can still be looked up, oldest first. In memory, bounded in number and time. */
+export class ReceiptStore {
+  readonly #options: ReceiptStoreOptions
+  readonly #entries = new Map<string, Entry>()
+  /** By credential and chat id: a provider that repeats an id cannot show one client another's receipt. */
+  readonly #byChat = new Map<string, string>()
+
+  constructor(options: ReceiptStoreOptions) {
+    this.#options = options
+  }
+
+  add(receipt: Receipt, credential: CredentialDigest, session: SessionId | null): void {
+    const { maxEntries, ttlSeconds, clock, sessions } = this.#options
+    const expiresAt = clock.now() + ttlSeconds
+    if (session !== null) sessions.retain(session)
+    this.#entries.set(receipt.receipt_id, { receipt, credential, session, expiresAt })
+    if (receipt.chat_id !== null) {
+      this.#byChat.set(chatKey(credential, receipt.chat_id), receipt.receipt_id)
+    }
+    if (this.#entries.size > maxEntries) this.#dropOldest()
+  }
+
+  /** By receipt id or chat id; null where there is none, or none for this credential (ACI §7.6). */
+  find(id: string, credential: CredentialDigest): Receipt | null {
+    const key = this.#entries.has(id) ? id : this.#byChat.get(chatKey(credential, id))
+    const entry = key === undefined ? undefined : this.#entries.get(key)
+    if (entry === undefined || entry.expiresAt <= this.#options.clock.now()) return null
+    return sameDigest(entry.credential, credential) ? entry.receipt : null
+  }
+
+  /** Drops what has expired. */
+  sweep(): void {
+    const now = this.#options.clock.now()
+    for (const { expiresAt } of this.#entries.values()) {
+      if (expiresAt > now) return
+      this.#dropOldest()
+    }
+  }
+
+  get size(): number {
+    return this.#entries.size
+  }
+
+  #dropOldest(): void {
+    for (const [id, entry] of this.#entries) {
+      this.#entries.delete(id)
+      const { chat_id: chatId } = entry.receipt
+      if (chatId !== null) {
+        const key = chatKey(entry.credential, chatId)
+        if (this.#byChat.get(key) === id) this.#byChat.delete(key)
+      }
+      if (entry.session !== null) this.#options.sessions.release(entry.session)
+      return
+    }
+  }
+}
+
+const chatKey = (credential: CredentialDigest, chatId: string): string => `${credential} ${chatId}`

@@ -1,0 +1,178 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import { errorBody, GatewayError, type ErrorCode } from './errors.ts'
+import type { End } from './receipts.ts'
+import type { ClientResponse } from './response.ts'
+import { answerFacts, SseTap, type AnswerFacts, type Usage } from './sse.ts'
+import {
+  classifyStatus,
+  failureCode,
+  upstreamError,
+  type StatusClass,
+} from './upstream/classify.ts'
+import { SendError, type ResponseSink } from './upstream/send.ts'
+
+export interface RelayOptions {
+  readonly response: ClientResponse
+  /** Whether the client asked for a stream. */
+  readonly stream: boolean
+  readonly maxBytes: number
+  /** Called when the request is about to be written to a connection. */
+  readonly onSent: () => void
+  /** Called once, before the last byte leaves. */
+  readonly seal: (answer: Answer, bodyHash: string) => void
+}
+
+/** What is known of an answer without its content. */
+export interface Answer {
+  readonly end: End
+  readonly code: ErrorCode | null
+  readonly chatId: string | null
+  readonly usage: Usage | null
+}
+
+const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
+const STREAM_HEADERS = {
+  'content-type': 'text/event-stream; charset=utf-8',
+  'cache-control': 'no-cache, no-transform',
+  'x-accel-buffering': 'no',
+} as const
+const MAX_ERROR_BYTES = 1 << 16
+const MAX_AFTER_DONE = 1 << 16
+
+/** Passes one provider's response to the client: a stream as it comes, anything else whole. */
+export class Relay implements ResponseSink {
+  readonly #options: RelayOptions
+  readonly #tap = new SseTap()
+  #status = 0
+  #headers: IncomingHttpHeaders = {}
+  #class: StatusClass = 'upstream_error'
+  #streaming = false
+  #ended = false
+  #chunks: Buffer[] = []
+  #length = 0
+
+  constructor(options: RelayOptions) {
+    this.#options = options
+  }
+
+  sent(): void {
+    this.#options.onSent()
+  }
+
+  head(status: number, headers: IncomingHttpHeaders): void {
+    const type = headers['content-type'] ?? ''
+    this.#status = status
+    this.#headers = headers
+    this.#class = classifyStatus(status)
+    this.#streaming =
+      this.#class === 'ok' && this.#options.stream && type.startsWith('text/event-stream')
+  }
+
+  data(chunk: Buffer, resume: () => void): boolean {
+    if (this.#ended) return this.#discard(chunk)
+    if (this.#streaming) return this.#pass(chunk, resume)
+    this.#length += chunk.length
+    const limit = this.#class === 'ok' ? this.#options.maxBytes : MAX_ERROR_BYTES
+    if (this.#length > limit) throw new SendError('too_large')
+    this.#chunks.push(chunk)
+    return true
+  }
+
+  /** The response has ended cleanly. Throws a `GatewayError` where nothing was passed on. */
+  complete(): void {
+    if (this.#ended) return
+    if (this.#streaming) this.#endStream()
+    else this.#sendWhole(Buffer.concat(this.#chunks))
+  }
+
+  /** The exchange has failed. Throws a `GatewayError` where nothing was passed on. */
+  fail(failure: SendError['failure']): void {
+    if (this.#ended) return
+    const { response, seal } = this.#options
+    if (failure === 'aborted') {
+      this.#ended = true
+      seal(this.#answer('client_abort', null), response.emittedHash())
+      return
+    }
+    if (!response.begun) throw new GatewayError(failureCode(failure))
+    this.#breakStream(failureCode(failure))
+  }
+
+  #pass(chunk: Buffer, resume: () => void): boolean {
+    const { bytes, done } = this.#tap.push(chunk)
+    if (bytes.length === 0) return true
+    if (done) {
+      this.#finishStream(bytes)
+      return true
+    }
+    this.#begin()
+    const ready = this.#options.response.write(bytes)
+    if (!ready) this.#options.response.onDrain(resume)
+    return ready
+  }
+
+  #begin(): void {
+    if (!this.#options.response.begun) this.#options.response.begin(200, STREAM_HEADERS)
+  }
+
+  #finishStream(lines: Buffer): void {
+    this.#begin()
+    this.#ended = true
+    const crlf = lines.at(-1) === 0x0d
+    const tail = Buffer.concat([lines, Buffer.from(crlf ? '\n\r\n' : '\n')])
+    this.#options.response.end(tail, (hash) =>
+      this.#options.seal(this.#answer('complete', null), hash),
+    )
+  }
+
+  #endStream(): void {
+    const { bytes, done } = this.#tap.end()
+    if (done) {
+      this.#finishStream(Buffer.concat([bytes, Buffer.from('\n')]))
+      return
+    }
+    if (!this.#options.response.begun) throw new GatewayError('upstream_broken')
+    this.#breakStream('upstream_broken')
+  }
+
+  /** An error the client's SDK raises, and no `[DONE]`: a broken answer must not look complete. */
+  #breakStream(code: ErrorCode): void {
+    this.#ended = true
+    const frame = this.#tap.failed ? '' : `\n\ndata: ${errorBody(code)}\n\n`
+    this.#options.response.end(Buffer.from(frame), (hash) =>
+      this.#options.seal(this.#answer('upstream_error', code), hash),
+    )
+  }
+
+  #sendWhole(body: Buffer): void {
+    const facts = answerFacts(body)
+    if (this.#class === 'ok') {
+      if (facts === null) throw new GatewayError('upstream_malformed')
+      this.#send(body, this.#answer('complete', null, facts))
+      return
+    }
+    if (this.#class !== 'caller') throw upstreamError(this.#class, this.#headers)
+    if (facts === null) throw new GatewayError('request_rejected')
+    // The provider's words about the client's own request go back to the client, and nowhere else.
+    this.#send(body, this.#answer('upstream_error', 'request_rejected'))
+  }
+
+  #send(body: Buffer, answer: Answer): void {
+    this.#ended = true
+    this.#options.response.send(this.#status, JSON_HEADERS, body, (hash) =>
+      this.#options.seal(answer, hash),
+    )
+  }
+
+  /** Reads on to the end, so that the connection can be used again, but not for ever. */
+  #discard(chunk: Buffer): boolean {
+    this.#length += chunk.length
+    if (this.#length > MAX_AFTER_DONE) throw new SendError('too_large')
+    return true
+  }
+
+  #answer(end: End, code: ErrorCode | null, facts: AnswerFacts | null = null): Answer {
+    const chatId = facts?.id ?? this.#tap.chatId
+    return { end, code, chatId, usage: facts?.usage ?? this.#tap.usage }
+  }
+}

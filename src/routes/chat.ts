@@ -1,0 +1,36 @@
+import type { FastifyReply, FastifyRequest } from 'fastify'
+import { PromptCall } from '../call.ts'
+import type { Context } from '../context.ts'
+import { dispatch } from '../dispatch.ts'
+import { GatewayError } from '../errors.ts'
+import { isRequestId, newReceiptId } from '../ids.ts'
+import { isPrompt } from '../prompt.ts'
+import { ClientResponse } from '../response.ts'
+
+/** `POST /v1/chat/completions`. Fastify only delivers the body; `dispatch` answers on the raw response. */
+export function chat(context: Context) {
+  return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
+    const { body: prompt, id: requestId, raw } = request
+    if (!isPrompt(prompt)) throw new GatewayError('unsupported_media_type')
+    if (!isRequestId(requestId)) throw new GatewayError('internal')
+    const principal = context.principals.get(raw)
+    const receiptId = newReceiptId(context.random)
+    const controller = new AbortController()
+    const done = context.running.add(controller)
+    reply.hijack()
+    reply.raw.setHeader('x-receipt-id', receiptId)
+    const onClose = (): void => {
+      if (!reply.raw.writableEnded) controller.abort()
+    }
+    reply.raw.once('close', onClose)
+    const response = new ClientResponse(reply.raw)
+    const { signal } = controller
+    const fields = { requestId, receiptId, principal, prompt, response, signal }
+    try {
+      await dispatch(context, new PromptCall(context, fields))
+    } finally {
+      done()
+      reply.raw.off('close', onClose)
+    }
+  }
+}

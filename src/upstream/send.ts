@@ -1,0 +1,147 @@
+import type { IncomingHttpHeaders } from 'node:http'
+import type { Dispatcher } from 'undici'
+import { ChannelError } from '../../client/errors.ts'
+import type { Prompt } from '../prompt.ts'
+import { expose, type Sensitive } from '../sensitive.ts'
+
+export type SendFailure =
+  /** No connection, or it ended before a response began. */
+  | 'unreachable'
+  /** The peer does not hold the attested key; it has seen no byte. */
+  | 'key_mismatch'
+  | 'timeout'
+  /** The response ended before it was complete. */
+  | 'broken'
+  | 'too_large'
+  /** The client went away. */
+  | 'aborted'
+
+export class SendError extends Error {
+  override readonly name = 'SendError'
+  readonly failure: SendFailure
+
+  constructor(failure: SendFailure) {
+    super(failure)
+    this.failure = failure
+  }
+}
+
+/** A prompt for a provider. */
+export interface Message {
+  /** The operation below the API's root: `/chat/completions`. */
+  readonly operation: string
+  readonly body: Prompt
+  readonly stream: boolean
+  readonly signal: AbortSignal
+}
+
+/** A message with where it goes and as whom. */
+export interface Outbound {
+  readonly message: Message
+  readonly path: string
+  readonly apiKey: Sensitive<string>
+}
+
+/** Where a response goes, as it arrives. A method that throws a `SendError` aborts the exchange. */
+export interface ResponseSink {
+  /** The request is about to be written to a connection. */
+  sent(): void
+  head(status: number, headers: IncomingHttpHeaders): void
+  /** False: take no more until `resume` is called. */
+  data(chunk: Buffer, resume: () => void): boolean
+}
+
+/** Sends and feeds `sink` until the response has ended. Throws `SendError`. */
+export function send(
+  dispatcher: Dispatcher,
+  outbound: Outbound,
+  sink: ResponseSink,
+): Promise<void> {
+  const { body, stream, signal } = outbound.message
+  return new Promise((resolve, reject) => {
+    dispatcher.dispatch(
+      {
+        method: 'POST',
+        path: outbound.path,
+        body: expose(body),
+        // Nothing of the client's headers is passed on: they can name the client.
+        headers: {
+          authorization: `Bearer ${expose(outbound.apiKey)}`,
+          'content-type': 'application/json',
+          accept: stream ? 'text/event-stream' : 'application/json',
+          'accept-encoding': 'identity',
+        },
+      },
+      new Exchange(signal, sink, { resolve, reject }),
+    )
+  })
+}
+
+interface Settle {
+  readonly resolve: () => void
+  readonly reject: (error: SendError) => void
+}
+
+/** undici's lowest interface: no stream stands between the socket and the sink. */
+class Exchange implements Dispatcher.DispatchHandler {
+  readonly #signal: AbortSignal
+  readonly #sink: ResponseSink
+  readonly #settle: Settle
+  #controller: Dispatcher.DispatchController | null = null
+  #began = false
+
+  constructor(signal: AbortSignal, sink: ResponseSink, settle: Settle) {
+    this.#signal = signal
+    this.#sink = sink
+    this.#settle = settle
+    signal.addEventListener('abort', this.#abort, { once: true })
+  }
+
+  onRequestStart(controller: Dispatcher.DispatchController): void {
+    this.#controller = controller
+    if (this.#signal.aborted) this.#abort()
+    else this.#sink.sent()
+  }
+
+  onResponseStart(
+    _controller: Dispatcher.DispatchController,
+    status: number,
+    headers: IncomingHttpHeaders,
+  ): void {
+    if (status < 200) return
+    this.#began = true
+    this.#sink.head(status, headers)
+  }
+
+  onResponseData(controller: Dispatcher.DispatchController, chunk: Buffer): void {
+    try {
+      if (!this.#sink.data(chunk, () => controller.resume())) controller.pause()
+    } catch (error) {
+      controller.abort(error instanceof SendError ? error : new SendError('broken'))
+    }
+  }
+
+  onResponseEnd(): void {
+    this.#signal.removeEventListener('abort', this.#abort)
+    this.#settle.resolve()
+  }
+
+  onResponseError(_controller: Dispatcher.DispatchController, error: Error): void {
+    this.#signal.removeEventListener('abort', this.#abort)
+    this.#settle.reject(error instanceof SendError ? error : new SendError(this.#failure(error)))
+  }
+
+  readonly #abort = (): void => {
+    this.#controller?.abort(new SendError('aborted'))
+  }
+
+  #failure(error: Error): SendFailure {
+    if (error instanceof ChannelError) {
+      if (error.kind === 'rejected') return 'key_mismatch'
+      return error.code === 'channel_timeout' ? 'timeout' : 'unreachable'
+    }
+    const code = 'code' in error ? error.code : null
+    if (typeof code === 'string' && code.endsWith('_TIMEOUT')) return 'timeout'
+    return this.#began ? 'broken' : 'unreachable'
+  }
+}

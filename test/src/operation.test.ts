@@ -1,0 +1,334 @@
+import {
+  bootSubject,
+  parseReport,
+  parseSession,
+  verifyEndpoint,
+  verifySession,
+} from '@vouchgate/attestation'
+import { once } from 'node:events'
+import { connect } from 'node:tls'
+import { setTimeout as delay } from 'node:timers/promises'
+import { Client } from 'undici'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { EnclaveError } from '../../enclave/index.ts'
+import { SelfCheckError, startGateway } from '../../src/gateway.ts'
+import { fakeClock } from '../support/clock.ts'
+import { createTeeVendor } from '../support/tee-vendor.ts'
+import {
+  ATTESTED_ONLY_KEY,
+  CANARY,
+  configFile,
+  KEY,
+  NARROW_KEY,
+  prompt,
+  readConfig,
+  receiptOf,
+  sessionIds,
+  startWorld,
+  type World,
+} from './harness.ts'
+
+describe('a running gateway', () => {
+  let world: World
+  beforeAll(async () => {
+    world = await startWorld()
+    await world.gateway.tick()
+  })
+  afterAll(() => world.close())
+
+  test('publishes a report that names its boot document and carries collateral', async () => {
+    const nonce = 'ab'.repeat(32)
+    const answer = await world.call(`/v1/aci/attestation?nonce=${nonce}`, { key: null })
+    const { attestation } = parseReport(answer.bytes)
+    const { boot, collateral } = attestation.evidence
+    if (boot === undefined) throw new Error('no boot document')
+    expect(await bootSubject(boot)).toBe(attestation.workload_keyset.subject)
+    expect(boot.config_digest).toMatch(/^sha256:/)
+    expect(collateral).toBeDefined()
+  })
+
+  test.each([['?nonce='], ['?nonce=AB'], [`?nonce=${'AB'.repeat(32)}`], ['?nonce=1&nonce=2']])(
+    'refuses the nonce of %s with 400 invalid_request_error',
+    async (query) => {
+      const answer = await world.call(`/v1/aci/attestation${query}`, { key: null })
+      expect([answer.status, answer.at('error.type'), answer.at('error.code')]).toEqual([
+        400,
+        'invalid_request_error',
+        'invalid_nonce',
+      ])
+    },
+  )
+
+  test('serves its report also while the collateral cannot be fetched', async () => {
+    world.clock.advance(4000)
+    world.pcs.control.fail = { tcb: 503 }
+    const answer = await world.call('/v1/aci/attestation')
+    world.pcs.control.fail = {}
+    expect(answer.status).toBe(200)
+    expect(parseReport(answer.bytes).attestation.evidence.collateral).toBeUndefined()
+    await world.gateway.tick()
+  })
+
+  test('lists sessions without evidence, and serves each whole under its own hash', async () => {
+    const all = await sessionIds(world)
+    expect(all).toHaveLength(2)
+    expect(await sessionIds(world, '?upstream_name=tee&model=secure')).toHaveLength(1)
+    expect(await sessionIds(world, '?upstream_name=tee-backup&model=secure')).toEqual([])
+    expect(await sessionIds(world, '?model=ordinary')).toEqual([])
+    const list = await world.call('/v1/aci/sessions')
+    expect(list.text).not.toContain('base64')
+    for (const id of all) {
+      const { text } = await world.call(`/v1/aci/sessions/${id}`, { key: null })
+      const session = await verifySession(parseSession(JSON.parse(text)))
+      expect(session.id).toBe(id)
+    }
+  })
+
+  test('a session’s evidence leads an auditor to the same verdict', async () => {
+    const [id] = await sessionIds(world, '?upstream_name=tee')
+    const document = parseSession(JSON.parse((await world.call(`/v1/aci/sessions/${id}`)).text))
+    const { evidence } = await verifySession(document)
+    const [provider] = readConfig(
+      configFile(world.vendor, {
+        model: world.model.origin,
+        backup: world.backup.origin,
+        plain: world.plain.origin,
+        plainBackup: world.plainBackup.origin,
+        pcs: world.pcs.url,
+        rootCrl: world.pcs.rootCrlUrl,
+      }),
+    ).providers.values()
+    if (provider?.kind !== 'aci') throw new Error('expected an aci provider')
+    const { policy } = provider
+    const again = await verifyEndpoint({ evidence, challenge: 'recorded', now: 'recorded', policy })
+    expect(again.origin).toBe(world.model.origin)
+  })
+
+  test.each([['0'.repeat(64)], ['short'], [CANARY]])('404 not_found for session %s', async (id) => {
+    const answer = await world.call(`/v1/aci/sessions/${id}`)
+    expect([answer.status, answer.at('error.type')]).toEqual([404, 'not_found'])
+  })
+
+  test('lists the models that a key may use, and no other', async () => {
+    const names = async (key: string) =>
+      [...(await world.call('/v1/models', { key })).text.matchAll(/"id":"([^"]+)"/g)].map(
+        ([, name]) => name,
+      )
+    expect(await names(KEY)).toContain('ordinary')
+    expect(await names(ATTESTED_ONLY_KEY)).not.toContain('ordinary')
+    expect(await names(NARROW_KEY)).toEqual(['resilient'])
+    expect((await world.call('/v1/models', { key: null })).status).toBe(401)
+  })
+
+  test('shows one model, with the slash of its name encoded or not', async () => {
+    for (const name of ['org/slashed', 'org%2Fslashed']) {
+      expect((await world.call(`/v1/models/${name}`)).at('id')).toBe('org/slashed')
+    }
+    const hidden = await world.call('/v1/models/secure', { key: NARROW_KEY })
+    expect([hidden.status, hidden.at('error.code')]).toEqual([404, 'model_not_found'])
+  })
+
+  test('is healthy and ready, and counts what it did', async () => {
+    expect((await world.call('/healthz', { key: null })).status).toBe(200)
+    const ready = await world.call('/readyz', { key: null })
+    expect([ready.status, ready.at('providers.tee.state')]).toEqual([200, 'verified'])
+    await world.chat(prompt('secure'))
+    const { text } = await world.call('/metrics', { key: null })
+    expect(text).toMatch(/vouchgate_prompts_total\{end="complete",code="none"\} \d+/)
+    expect(text).toMatch(/vouchgate_tokens_total\{kind="prompt"\} \d+/)
+    expect(text).toMatch(/vouchgate_verifications_total\{provider="tee",result="verified"\} \d+/)
+  })
+
+  test('speaks TLS 1.3 alone', async () => {
+    const port = Number(new URL(world.gateway.url).port)
+    const old = connect({
+      port,
+      host: '127.0.0.1',
+      maxVersion: 'TLSv1.2',
+      rejectUnauthorized: false,
+    })
+    await expect(once(old, 'secureConnect')).rejects.toThrow(/alert|protocol/i)
+  })
+
+  test('answers what is no HTTP with 400', async () => {
+    const port = Number(new URL(world.gateway.url).port)
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    socket.write(`${CANARY}\r\n\r\n`)
+    let text = ''
+    for await (const chunk of socket) text += String(chunk)
+    expect(text).toMatch(/^HTTP\/1.1 400 /)
+    expect(text).not.toContain(CANARY)
+  })
+})
+
+test('keys rotate before expiry, and open connections live on', async () => {
+  const world = await startWorld()
+  const before = world.gateway.keysetDigest()
+  const client = new Client(world.gateway.url, {
+    connect: { rejectUnauthorized: false },
+    allowH2: false,
+  })
+  const digest = async () => {
+    const { headers, body } = await client.request({ path: '/healthz', method: 'GET' })
+    await body.dump()
+    return headers['x-aci-keyset-digest']
+  }
+  expect(await digest()).toBe(before)
+  let connects = 0
+  client.on('connect', () => connects++)
+  world.clock.advance(57_600)
+  await world.gateway.tick()
+  expect(world.gateway.keysetDigest()).not.toBe(before)
+  expect(await digest()).toBe(world.gateway.keysetDigest())
+  expect(connects).toBe(0)
+  const answer = await world.chat(prompt('secure'))
+  expect((await receiptOf(world, answer)).workload_keyset_digest).toBe(world.gateway.keysetDigest())
+  await client.close()
+  await world.close()
+})
+
+test('a stream that runs while keys rotate ends in full', async () => {
+  const world = await startWorld()
+  await world.gateway.tick()
+  world.model.reset()
+  world.model.chat.chunkDelayMs = 30
+  const running = world.chat(prompt('secure', { stream: true }))
+  await expect.poll(() => world.model.requests.length).toBeGreaterThan(0)
+  world.clock.advance(57_600)
+  await world.gateway.tick()
+  const answer = await running
+  expect(answer.text.endsWith('data: [DONE]\n\n')).toBe(true)
+  expect((await receiptOf(world, answer)).workload_keyset_digest).toBe(world.gateway.keysetDigest())
+  await world.close()
+})
+
+test('a keyset that cannot be replaced serves on until it expires, and is then not ready', async () => {
+  let broken = false
+  const world = await startWorld({
+    source: (source) => ({
+      kind: 'test',
+      quote: (reportData) =>
+        broken ? Promise.reject(new EnclaveError('quote_unavailable')) : source.quote(reportData),
+    }),
+  })
+  broken = true
+  world.clock.advance(57_600)
+  await world.gateway.tick()
+  expect(world.logs.join('')).toContain('keyset_rotation_failed')
+  expect((await world.call('/readyz')).status).toBe(200)
+  const refused = await world.call(`/v1/aci/attestation?nonce=${'00'.repeat(32)}`)
+  expect([refused.status, refused.at('error.code')]).toEqual([503, 'quote_unavailable'])
+  world.clock.advance(40_000)
+  expect((await world.call('/readyz')).status).toBe(503)
+  await expect(world.chat(prompt('secure'))).rejects.toThrow(/closed/)
+  await world.close()
+})
+
+test('quotes past the queue get 429 with Retry-After', async () => {
+  let release = (): void => undefined
+  let held: Promise<void> | null = null
+  const world = await startWorld({
+    edit: (file) => Object.assign(file.enclave, { max_waiting_quotes: 1 }),
+    source: (source) => ({
+      kind: 'test',
+      quote: async (reportData) => {
+        await held
+        return source.quote(reportData)
+      },
+    }),
+  })
+  held = new Promise((resolve) => {
+    release = resolve
+  })
+  const ask = () => world.call(`/v1/aci/attestation?nonce=${'00'.repeat(32)}`)
+  const waiting = [ask(), ask()]
+  await delay(50)
+  const busy = await Promise.all([ask(), ask()])
+  expect(busy.map(({ status }) => status)).toContain(429)
+  const [first] = busy.filter(({ status }) => status === 429)
+  expect(first?.at('error.code')).toBe('quote_busy')
+  expect(Number(first?.headers['retry-after'])).toBeGreaterThan(0)
+  release()
+  await Promise.all(waiting)
+  await world.close()
+})
+
+test('closing lets a running stream end and takes no new request', async () => {
+  const world = await startWorld()
+  await world.gateway.tick()
+  world.model.reset()
+  world.model.chat.chunkDelayMs = 50
+  const idle = new Client(world.gateway.url, {
+    connect: { rejectUnauthorized: false },
+    allowH2: false,
+  })
+  const running = world.chat(prompt('secure', { stream: true }))
+  await expect.poll(() => world.model.requests.length).toBeGreaterThan(0)
+  const closing = world.gateway.close()
+  await expect(idle.request({ path: '/healthz', method: 'GET' })).rejects.toThrow('ECONNREFUSED')
+  expect((await running).text.endsWith('data: [DONE]\n\n')).toBe(true)
+  await closing
+  expect(world.logs.join('')).toContain('"event":"stopped"')
+  await idle.destroy()
+  await world.close()
+})
+
+test('a request on an open connection is refused while closing', async () => {
+  const world = await startWorld()
+  await world.gateway.tick()
+  world.model.reset()
+  world.model.chat.chunkDelayMs = 50
+  const port = Number(new URL(world.gateway.url).port)
+  const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+  const body = JSON.stringify(prompt('secure', { stream: true }))
+  const head = `authorization: Bearer ${KEY}\r\ncontent-type: application/json\r\nhost: x\r\n`
+  socket.write(
+    `POST /v1/chat/completions HTTP/1.1\r\n${head}content-length: ${body.length}\r\n\r\n${body}`,
+  )
+  await expect.poll(() => world.model.requests.length).toBeGreaterThan(0)
+  const closing = world.gateway.close()
+  socket.write('GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n')
+  let text = ''
+  for await (const chunk of socket) text += String(chunk)
+  expect(text).toMatch(/\[DONE\][^]*HTTP\/1.1 503 [^]*shutting_down/)
+  await closing
+  await world.close()
+})
+
+test('closing gives up on a provider that hangs', async () => {
+  const world = await startWorld({
+    edit: (file) => Object.assign(file.limits, { drain_seconds: 1 }),
+  })
+  await world.gateway.tick()
+  world.model.reset()
+  world.model.chat.hang = true
+  const hanging = world.chat(prompt('secure'))
+  await expect.poll(() => world.model.requests.length).toBeGreaterThan(0)
+  await Promise.all([expect(hanging).rejects.toThrow(/closed/), world.gateway.close()])
+  await world.close()
+})
+
+test('a process that does not meet the launch contract does not start where the config enforces it', async () => {
+  const clock = fakeClock()
+  const vendor = createTeeVendor()
+  const origin = 'https://127.0.0.1:1'
+  const plain = 'http://127.0.0.1:2'
+  const file = configFile(vendor, {
+    model: origin,
+    backup: origin,
+    plain,
+    plainBackup: plain,
+    pcs: plain,
+    rootCrl: plain,
+  })
+  Object.assign(file.enclave, { self_check: 'enforce' })
+  const start = startGateway({
+    config: readConfig(file),
+    source: vendor.quoteSource(),
+    clock,
+    log: () => undefined,
+    facts: { no_swap: 'held', no_core_dumps: 'unknown', no_tty: 'not_held' },
+  })
+  await expect(start).rejects.toBeInstanceOf(SelfCheckError)
+  await expect(start).rejects.toMatchObject({ facts: ['no_core_dumps', 'no_tty'] })
+})
