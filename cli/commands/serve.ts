@@ -1,0 +1,37 @@
+import type { Command } from 'commander'
+import { loadConfig } from '../../src/config/index.ts'
+import { quoteSource, startGateway, type Gateway } from '../../src/gateway.ts'
+import { pinoLogger } from '../../src/log.ts'
+import { EXIT, failureOf } from '../exit.ts'
+import { withExample, type JsonOption, type Shell } from '../options.ts'
+import { execute, failureReport } from '../output.ts'
+
+interface Options extends JsonOption {
+  readonly config: string
+}
+
+export function addServe(program: Command, shell: Shell): void {
+  const command = program
+    .command('serve')
+    .description('run the gateway; its log goes to standard output, one JSON document per line')
+    .requiredOption('--config <file>', 'the configuration')
+  withExample(command, 'serve --config config.yaml').action(async (options: Options) => {
+    const { io } = shell
+    let gateway: Gateway
+    try {
+      gateway = await start(options.config, shell)
+    } catch (error) {
+      const failed = async () => failureReport(failureOf(error))
+      shell.finish(await execute(io, options.json === true, failed))
+      return
+    }
+    await io.stopped()
+    await gateway.close()
+    shell.finish(EXIT.ok)
+  })
+}
+
+function start(path: string, { io }: Shell): Promise<Gateway> {
+  const config = loadConfig(path, io.env)
+  return startGateway({ config, source: quoteSource(config), clock: io.clock, log: pinoLogger() })
+}

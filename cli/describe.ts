@@ -1,0 +1,113 @@
+import {
+  formatTime,
+  toHex,
+  workloadRow,
+  type AcceptedQuote,
+  type GenuineQuote,
+  type VerifiedEndpoint,
+  type WorkloadRow,
+} from '@vouchgate/attestation'
+import type { Style } from './output.ts'
+
+/** The facts of a quote whose every signature held. */
+export function quoteJson(quote: GenuineQuote) {
+  const { teeType, quoteVersion, tcb, fmspc, debug, reportData, measurements } = quote
+  return {
+    teeType,
+    quoteVersion,
+    tcbStatus: tcb.status,
+    advisoryIds: tcb.advisoryIds,
+    tcbDate: tcb.tcbDate === null ? null : formatTime(tcb.tcbDate),
+    fmspc,
+    debug,
+    reportData: toHex(reportData),
+    measurements,
+  }
+}
+
+export function endpointJson(endpoint: VerifiedEndpoint) {
+  const { origin, binding, keysetDigest, quote, boot, workload } = endpoint
+  return {
+    origin,
+    proven: workload === 'pinned' ? 'identity' : 'genuineness',
+    workload,
+    trustedRoot: quote.root,
+    keysetDigest,
+    spkiSha256: toHex(binding.digest),
+    verifiedAt: formatTime(endpoint.verifiedAt),
+    expiresAt: formatTime(endpoint.expiresAt),
+    quote: quoteJson(quote),
+    boot,
+    measured: measuredRow(endpoint),
+  }
+}
+
+const measuredRow = ({ quote, boot }: VerifiedEndpoint): WorkloadRow | null =>
+  workloadRow(quote, boot?.config_digest ?? null)
+
+export function endpointLines(style: Style, endpoint: VerifiedEndpoint): string[] {
+  const { origin, binding, keysetDigest, quote, boot } = endpoint
+  const notHeld = Object.entries(boot?.self_check ?? {}).filter(([, state]) => state !== 'held')
+  return [
+    style.fact('origin', origin),
+    ...quoteLines(style, quote),
+    style.fact('keyset', keysetDigest),
+    style.fact('TLS key', `sha256 ${toHex(binding.digest)}`),
+    ...(boot === null
+      ? []
+      : [style.fact('software', boot.software), style.fact('configuration', boot.config_digest)]),
+    ...notHeld.map(([fact, state]) => style.warn(`self-check: ${fact} is ${state}`)),
+    style.fact('valid until', formatTime(endpoint.expiresAt)),
+    ...rootLines(style, quote),
+    ...workloadLines(style, endpoint),
+  ]
+}
+
+export function quoteLines(style: Style, quote: GenuineQuote): string[] {
+  const { tcb, measurements } = quote
+  const date = tcb.tcbDate === null ? '' : ` (of ${formatTime(tcb.tcbDate).slice(0, 10)})`
+  const [name = 'measurement', value = ''] = Object.entries(measurements)[0] ?? []
+  return [
+    style.fact('TEE', `Intel ${quote.teeType.toUpperCase()}, quote version ${quote.quoteVersion}`),
+    style.fact('TCB status', `${tcb.status}${date}`),
+    ...(tcb.advisoryIds.length === 0 ? [] : [style.fact('advisories', tcb.advisoryIds.join(', '))]),
+    style.fact('debug', quote.debug ? 'yes' : 'no'),
+    style.fact(name.toUpperCase(), value),
+  ]
+}
+
+/** Another root than Intel's proves nothing about hardware, and every output says so. */
+export const rootLines = (style: Style, { root }: GenuineQuote): string[] =>
+  root === 'intel'
+    ? []
+    : [style.warn('Trusted under a test root, not under Intel: this is no proof of hardware.')]
+
+function workloadLines(style: Style, endpoint: VerifiedEndpoint): string[] {
+  if (endpoint.workload === 'pinned') {
+    return [style.good('Identity proven: the measurements are in the policy.')]
+  }
+  const row = measuredRow(endpoint)
+  return [
+    style.warn('Only genuineness was proven, not identity: the policy says `workload: any`.'),
+    ...(row === null
+      ? []
+      : [
+          '  To expect exactly what runs there now, put this into the policy:',
+          '',
+          ...yamlRow(row),
+        ]),
+  ]
+}
+
+const yamlRow = (row: WorkloadRow): string[] => [
+  'workload:',
+  ...Object.entries(row).map(
+    ([name, value], index) => `  ${index === 0 ? '-' : ' '} ${name}: "${value}"`,
+  ),
+]
+
+/** One sentence for outputs that do not show the whole endpoint. */
+export const provenLine = (style: Style, { workload }: AcceptedQuote | VerifiedEndpoint): string =>
+  workload === 'pinned'
+    ? style.good('Identity proven: the measurements are in the policy.')
+    : style.warn('Only genuineness was proven, not identity: the policy expects no measurement.')
