@@ -56,7 +56,11 @@ export function endpointLines(style: Style, endpoint: VerifiedEndpoint): string[
     ...(boot === null
       ? []
       : [style.fact('software', boot.software), style.fact('configuration', boot.config_digest)]),
-    ...notHeld.map(([fact, state]) => style.warn(`self-check: ${fact} is ${state}`)),
+    ...notHeld.map(([fact, state]) =>
+      style.warn(
+        `self-check: ${fact} ${state === 'unknown' ? 'could not be looked at' : 'does not hold'}`,
+      ),
+    ),
     style.fact('valid until', formatTime(endpoint.expiresAt)),
     ...rootLines(style, quote),
     ...workloadLines(style, endpoint),

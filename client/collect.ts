@@ -8,7 +8,6 @@ import {
   type Bytes,
   type Clock,
 } from '@vouchgate/attestation'
-import type { TLSSocket } from 'node:tls'
 import { Client } from 'undici'
 import { discard, readBounded } from './bounded.ts'
 import type { CollateralSource } from './collateral.ts'
@@ -40,25 +39,17 @@ export async function observe(
   if (!isNonce(nonce)) throw new TypeError('a nonce is 64 lower-case hex digits')
   const signal = AbortSignal.timeout(timeoutMs)
   const { socket, spkiSha256 } = await openTls(url, timeoutMs)
-  const client = new Client(origin, { allowH2: false, connect: connectorOf(onlyOnce(socket)) })
+  // This socket or none: a retry on another connection would carry a report over a key nobody looked at.
+  const connect = connectorOf(async () => socket)
+  const client = new Client(origin, { allowH2: false, connect })
   try {
     return { spkiSha256, report: await fetchReport(client, nonce, signal) }
   } catch (error) {
-    if (error instanceof ChannelError) throw error
+    if (error instanceof ChannelError && error.code === 'report_too_large') throw error
     throw new ChannelError(signal.aborted ? 'channel_timeout' : 'report_unavailable')
   } finally {
     await client.destroy()
     socket.destroy()
-  }
-}
-
-/** A retry on a new connection would carry a report over a key that nobody looked at. */
-function onlyOnce(socket: TLSSocket): () => Promise<TLSSocket> {
-  let given = false
-  return async () => {
-    if (given) throw new ChannelError('report_unavailable')
-    given = true
-    return socket
   }
 }
 

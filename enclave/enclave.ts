@@ -37,7 +37,7 @@ export interface EnclaveOptions {
 /** A receipt without what only the enclave can fill in. */
 export type ReceiptDraft = Omit<UnsignedReceipt, 'key_id' | 'workload_keyset_digest'>
 
-/** Verifiers refuse a keyset that expires later than this (e2ee.md and ACI §3.1: implausible lifetimes). */
+/** Verifiers refuse a keyset that expires later than this (ACI §3.1). */
 export const MAX_LIFETIME_SECONDS = 7 * 24 * 3600
 const ARCHIVE_LENGTH = 64
 const HOSTNAME =

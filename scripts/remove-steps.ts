@@ -78,7 +78,8 @@ function named([file, step, replacement]: readonly [string, string, string]): Re
 /** The sources again, with this project's dependencies but with its own copy of the attestation package. */
 function copySources(): string {
   const copy = mkdtempSync(join(tmpdir(), 'vouchgate-steps-'))
-  for (const name of COPIED.filter((entry) => existsSync(entry))) cpSync(name, join(copy, name), { recursive: true })
+  for (const name of COPIED.filter((entry) => existsSync(entry)))
+    cpSync(name, join(copy, name), { recursive: true })
   mkdirSync(join(copy, 'node_modules', '@vouchgate'), { recursive: true })
   for (const name of readdirSync('node_modules')) {
     if (name === '@vouchgate' || name === '.vite') continue

@@ -66,6 +66,7 @@ const ERRORS = {
     'no provider of this model could be verified; the prompt was not forwarded',
   ),
   quote_unavailable: entry(503, 'server_error', true, 'the TEE did not give a quote'),
+  keyset_expired: entry(503, 'server_error', true, 'the keys of the gateway have expired'),
   shutting_down: entry(503, 'server_error', true, 'the gateway is shutting down'),
 } as const satisfies Record<string, Entry>
 

@@ -66,7 +66,7 @@ export class SessionSlot<Channel extends Closable> {
 
   /** The sessions that can serve now, newest first. */
   sessions(): readonly AttestedSession<Channel>[] {
-    this.#retireWhere((session) => session.acceptedUntil <= this.#options.clock.now())
+    this.#retireExpired()
     return this.#live
   }
 
@@ -81,8 +81,9 @@ export class SessionSlot<Channel extends Closable> {
       : new GatewayError('session_not_accepted')
   }
 
-  /** Verifies again if it is time to. Never rejects; a failure shows in `state`. */
+  /** Drops what has expired and verifies again if it is time to. Never rejects; a failure shows in `state`. */
   async refreshDue(): Promise<void> {
+    this.#retireExpired()
     if (this.#options.clock.now() < this.#refreshAt) return
     await this.#verify()
   }
@@ -173,6 +174,10 @@ export class SessionSlot<Channel extends Closable> {
     this.#retryAt = this.#options.clock.now() + backoff
     this.#refreshAt = this.#retryAt
     if (isRefusal(error)) this.#retireWhere(() => true, reason)
+  }
+
+  #retireExpired(): void {
+    this.#retireWhere((session) => session.acceptedUntil <= this.#options.clock.now())
   }
 
   #retireWhere(condition: (session: AttestedSession<Channel>) => boolean, reason?: Failure): void {

@@ -98,7 +98,11 @@ function report(gateway: VerifiedGateway, sessions: Sessions | null, saved: stri
       error: failure && { code: failure.code, step: 'session', message: failure.message },
     },
     lines: (style) => [
-      style.title('The gateway is verified.'),
+      style.title(
+        exit === EXIT.ok
+          ? 'The gateway is verified.'
+          : 'The gateway is verified, but not every session behind it holds.',
+      ),
       ...endpointLines(style, endpoint),
       ...(sessions === null ? [] : sessionsLines(style, sessions)),
       ...(saved === null ? [] : [style.fact('evidence', saved)]),

@@ -1,6 +1,9 @@
 import { namesWorkload } from '@vouchgate/attestation'
 import type { AciProvider, Config, Model, Provider } from './config.ts'
 
+const CONFIGFS_NEEDS_AGENT =
+  'WILL NOT START under the launcher: configfs-tsm needs the right to write files, which the self-check refuses. Start the quote agent (launch.sh --quote-agent SOCKET) and take quotes from dstack at that socket.'
+
 /** What a gateway with this configuration does, and what it leaves unproven, in plain sentences. */
 export function describeConfig(config: Config): string[] {
   const { listen, enclave, limits, receipts } = config
@@ -10,6 +13,9 @@ export function describeConfig(config: Config): string[] {
       ? 'The TLS key is attested for any host name.'
       : `The TLS key is attested for ${listen.domain} alone.`,
     `Takes quotes from ${enclave.quote_source} and renews its keys every ${enclave.keyset_lifetime_seconds} s.`,
+    ...(enclave.quote_source === 'configfs-tsm' && enclave.self_check === 'enforce'
+      ? [CONFIGFS_NEEDS_AGENT]
+      : []),
     enclave.self_check === 'enforce'
       ? 'Refuses to start where the self-check finds that the process could retain prompts.'
       : 'UNPROVEN: starts even where the self-check fails; what it found is attested for clients to judge.',

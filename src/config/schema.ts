@@ -20,6 +20,9 @@ const secretRef = z.union(
   'a reference: {env: NAME} or {file: PATH}, never the secret itself',
 )
 
+/** Verifiers refuse more than seven days, by their own clocks. */
+const MAX_KEYSET_LIFETIME = 7 * 86_400 - 600
+
 const listen = z.strictObject({
   host: host.default('127.0.0.1'),
   port: z.number().int().min(0).max(65_535).default(8443),
@@ -29,7 +32,7 @@ const listen = z.strictObject({
 const enclave = z.strictObject({
   quote_source: z.enum(['configfs-tsm', 'dstack']),
   dstack_socket: z.string().startsWith('/').max(100).optional(),
-  keyset_lifetime_seconds: seconds(60, 7 * 86_400, 86_400),
+  keyset_lifetime_seconds: seconds(60, MAX_KEYSET_LIFETIME, 86_400),
   self_check: z.enum(['enforce', 'report']).default('enforce'),
   max_waiting_quotes: z.number().int().min(1).max(1024).default(16),
 })

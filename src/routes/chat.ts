@@ -13,6 +13,10 @@ export function chat(context: Context) {
     const { body: prompt, id: requestId, raw } = request
     if (!isPrompt(prompt)) throw new GatewayError('unsupported_media_type')
     if (!isRequestId(requestId)) throw new GatewayError('internal')
+    // Without a key to sign its receipt with, a prompt must not leave.
+    if (context.enclave.current.notAfter <= context.clock.now()) {
+      throw new GatewayError('keyset_expired')
+    }
     const principal = context.principals.get(raw)
     const receiptId = newReceiptId(context.random)
     const controller = new AbortController()

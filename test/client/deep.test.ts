@@ -102,7 +102,11 @@ test.for([
   ['no list', undefined, 'sessions_unavailable'],
   ['another document', { data: [] }, 'sessions_malformed'],
   ['a path for an id', { sessions: [{ session_id: '../x' }] }, 'sessions_malformed'],
-  ['too many', { sessions: Array.from({ length: 1025 }, () => 0) }, 'sessions_malformed'],
+  [
+    'too many',
+    { sessions: Array.from({ length: 1025 }, () => ({ session_id: '11'.repeat(32) })) },
+    'sessions_malformed',
+  ],
   ['no JSON', '{', 'json_malformed'],
   ['a list without end', 'x'.repeat(9 << 20), 'response_too_large'],
 ] as const)('%s is refused', async ([, answer, code]) => {

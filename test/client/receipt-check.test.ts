@@ -1,12 +1,4 @@
-import {
-  encodeUtf8,
-  receiptSigningInput,
-  sha256Label,
-  type Keyset,
-  type Receipt,
-  type UnsignedReceipt,
-} from '@vouchgate/attestation'
-import { generateKeyPairSync, sign } from 'node:crypto'
+import { encodeUtf8, type Receipt } from '@vouchgate/attestation'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   checkReceipt,
@@ -15,13 +7,12 @@ import {
   type VerifiedFetch,
 } from '../../client/index.ts'
 import { startAttestedServer, type AttestedServer } from './attested-server.ts'
+import { SESSION, signReceipt, withReceiptKey } from './signed-receipt.ts'
 import { newWorld } from './world.ts'
 
 const REQUEST = encodeUtf8('{"model":"m"}')
 const RESPONSE = encodeUtf8('data: [DONE]\n\n')
 const PATH = '/v1/aci/receipts/r-1'
-const SESSION = '5e'.repeat(32)
-const signer = generateKeyPairSync('ed25519')
 
 let gateway: AttestedServer
 let fetch: VerifiedFetch
@@ -29,43 +20,13 @@ let fetch: VerifiedFetch
 beforeEach(async () => {
   const world = newWorld()
   gateway = await startAttestedServer(world)
-  const public_key = signer.publicKey.export({ type: 'spki', format: 'der' }).subarray(-32)
-  gateway.aci.evidence.keyset = (keyset): Keyset => ({
-    ...keyset,
-    receipt_signing_keys: [
-      { key_id: 'k', algo: 'ed25519', public_key: public_key.toString('hex') },
-    ],
-  })
+  gateway.aci.evidence.keyset = withReceiptKey
   fetch = verifiedFetch(await verifyGateway(gateway.origin, world.options), world.options)
 })
 afterEach(() => gateway.close())
 
-async function signed(): Promise<Receipt> {
-  const unsigned: UnsignedReceipt = {
-    api_version: 'aci/1',
-    receipt_id: 'r-1',
-    chat_id: 'chatcmpl-1',
-    model: 'm',
-    workload_keyset_digest: fetch.gateway().endpoint.keysetDigest,
-    endpoint: '/v1/chat/completions',
-    method: 'POST',
-    served_at: 1_795_132_800,
-    event_log: [
-      { type: 'request.received', body_hash: await sha256Label(REQUEST) },
-      {
-        type: 'upstream.verified',
-        result: 'verified',
-        required: true,
-        model_id: 'm',
-        session_id: SESSION,
-      },
-      { type: 'response.returned', body_hash: await sha256Label(RESPONSE) },
-    ],
-    key_id: 'k',
-  }
-  const message = encodeUtf8(receiptSigningInput(unsigned))
-  return { ...unsigned, signature: sign(null, message, signer.privateKey).toString('hex') }
-}
+const signed = (): Promise<Receipt> =>
+  signReceipt(fetch.gateway().endpoint.keysetDigest, { request: REQUEST, response: RESPONSE })
 
 const check = (change: Partial<Parameters<typeof checkReceipt>[0]> = {}) =>
   checkReceipt({

@@ -1,3 +1,4 @@
+import { connect, createServer } from 'node:net'
 import { inspect } from 'node:util'
 import OpenAI from 'openai'
 import { afterEach, beforeEach, expect, test } from 'vitest'
@@ -8,6 +9,7 @@ import {
   type ModelServer,
   type Relay,
 } from '../support/model-server.ts'
+import { listen, portOf, stop } from '../support/ports.ts'
 import { MRTD, newWorld } from './world.ts'
 
 const CANARY = 'canary-prompt-31c7'
@@ -121,21 +123,68 @@ test('a relay that steps in after the verification reads no byte of a prompt', a
   expect(prompts()).toHaveLength(1)
 })
 
-test('after expiry the gateway is verified again, and old connections are not used', async () => {
-  await (await post()).text()
+/** Ends with a connection that the next request would use again. */
+async function keepConnection(): Promise<void> {
+  await expect
+    .poll(async () => {
+      const before = relay.connections()
+      await (await post()).text()
+      return relay.connections() - before
+    })
+    .toBe(0)
+}
+
+test('after expiry the gateway is verified again, once, and kept connections are not used', async () => {
+  await keepConnection()
+  const kept = relay.connections()
   world.clock.advance(DAY + 1)
-  server.rotate()
+  const identity = server.keyset()
+  server.evidence.keyset = () => ({ ...identity, not_after: world.clock.now() + DAY })
   server.reset()
-  expect((await post()).status).toBe(200)
-  expect(fetch.gateway().endpoint.expiresAt).toBeGreaterThan(world.clock.now())
+  await (await post()).text()
+  await (await post()).text()
+  const reports = server.requests.filter(({ path }) => path.startsWith('/v1/aci/attestation'))
+  expect(reports).toHaveLength(1)
+  expect(relay.connections()).toBeGreaterThan(kept + 1)
+  expect(fetch.gateway().endpoint.expiresAt).toBe(world.clock.now() + DAY)
 })
 
 test('after expiry nothing is sent to a gateway that cannot be verified again', async () => {
-  await (await post()).text()
+  await keepConnection()
   world.clock.advance(DAY + 1)
   server.reset()
   await expect(post()).rejects.toMatchObject({ code: 'keyset_expired' })
   expect(prompts()).toEqual([])
+})
+
+test('evidence that expires while a connection is opened does not vouch for it', async () => {
+  const start = world.clock.now()
+  let looks = 0
+  const clock = { now: () => (looks++ === 0 ? start : start + DAY + 1) }
+  const late = verifiedFetch(fetch.gateway(), { ...world.options, clock })
+  await expect(late(`${relay.origin}/v1/models`)).rejects.toMatchObject({ code: 'keyset_expired' })
+  expect(server.requests.map(({ path }) => path)).not.toContain('/v1/models')
+})
+
+test('a key that changes with every connection sees no request', async () => {
+  const other = await startModelServer({ ...world, fields: { mrtd: MRTD } })
+  const ports = [server, other, server, other].map(({ origin }) => Number(new URL(origin).port))
+  const balancer = createServer((socket) => {
+    const target = connect(ports.shift() ?? 0, '127.0.0.1')
+    for (const side of [socket, target]) side.on('error', () => side.destroy())
+    socket.pipe(target).pipe(socket)
+  })
+  await listen(balancer)
+  const origin = `https://127.0.0.1:${portOf(balancer)}`
+  const verified = await verifyGateway(origin, world.options)
+  const unsteady = verifiedFetch(verified, world.options)
+  await expect(unsteady(`${origin}/v1/models`)).rejects.toMatchObject({
+    code: 'channel_key_mismatch',
+  })
+  expect(ports).toEqual([])
+  expect(other.applicationBytes()).toBe(0)
+  await other.close()
+  await stop(balancer)
 })
 
 test('the abort of the caller reaches the gateway', async () => {

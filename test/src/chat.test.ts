@@ -233,6 +233,14 @@ describe('fallback', () => {
     expect(world.logs.join('')).not.toContain(CANARY)
   })
 
+  test('does not repeat a refused request whose refusal cannot be read either', async () => {
+    world.model.chat.answer = { status: 400, body: `<html>${CANARY}</html>` }
+    const answer = await world.chat(prompt('resilient'))
+    expect([answer.status, answer.at('error.code')]).toEqual([400, 'request_rejected'])
+    expect(answer.text).not.toContain(CANARY)
+    expect(world.backup.requests).toEqual([])
+  })
+
   test.each([
     [401, 502, 'upstream_credentials'],
     [403, 502, 'upstream_credentials'],

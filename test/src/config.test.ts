@@ -153,6 +153,13 @@ test('the description says what stays unproven', () => {
   expect(describeConfig(read(pinned)).join('\n')).toMatch(/Provider tee .* must be in the policy/)
 })
 
+test('the description warns of a quote source that the launch contract forbids', () => {
+  const sentences = (check: string) =>
+    describeConfig(read(set('enclave', { quote_source: 'configfs-tsm', self_check: check })))
+  expect(sentences('enforce').join('\n')).toContain('WILL NOT START')
+  expect(sentences('report').join('\n')).not.toContain('WILL NOT START')
+})
+
 test('config.example.yaml is valid', () => {
   const text = readFileSync(new URL('../../config.example.yaml', import.meta.url), 'utf8')
   const config = parseConfig(text, { CONFIDENTIAL_API_KEY: 'x' }, () => 'y')

@@ -5,6 +5,7 @@ import {
   verifyEndpoint,
   verifySession,
 } from '@vouchgate/attestation'
+import { X509Certificate } from 'node:crypto'
 import { once } from 'node:events'
 import { connect } from 'node:tls'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -18,6 +19,7 @@ import {
   ATTESTED_ONLY_KEY,
   CANARY,
   configFile,
+  eventOf,
   KEY,
   NARROW_KEY,
   prompt,
@@ -161,6 +163,43 @@ describe('a running gateway', () => {
   })
 })
 
+test('a session stays retrievable as long as a receipt that cites it, and no longer', async () => {
+  const world = await startWorld({
+    edit: (file) => Object.assign(file, { receipts: { ttl_seconds: 3600 } }),
+  })
+  const receipt = await receiptOf(world, await world.chat(prompt('secure')))
+  const path = `/v1/aci/sessions/${String(eventOf(receipt, 'upstream.verified')?.['session_id'])}`
+  const statusAfter = async (seconds: number) => {
+    world.clock.advance(seconds)
+    await world.gateway.tick()
+    return (await world.call(path)).status
+  }
+  expect(await statusAfter(0)).toBe(200)
+  expect(await statusAfter(3599)).toBe(200)
+  expect(await statusAfter(1)).toBe(404)
+  await world.close()
+})
+
+test('new connections show the new key after a rotation', async () => {
+  const world = await startWorld()
+  const port = Number(new URL(world.gateway.url).port)
+  const shown = async () => {
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    await once(socket, 'secureConnect')
+    const fingerprint = socket.getPeerX509Certificate()?.fingerprint256
+    socket.destroy()
+    return fingerprint
+  }
+  const attested = () => new X509Certificate(world.gateway.certificate()).fingerprint256
+  const before = attested()
+  expect(await shown()).toBe(before)
+  world.clock.advance(57_600)
+  await world.gateway.tick()
+  expect(attested()).not.toBe(before)
+  expect(await shown()).toBe(attested())
+  await world.close()
+})
+
 test('keys rotate before expiry, and open connections live on', async () => {
   const world = await startWorld()
   const before = world.gateway.keysetDigest()
@@ -220,7 +259,10 @@ test('a keyset that cannot be replaced serves on until it expires, and is then n
   expect([refused.status, refused.at('error.code')]).toEqual([503, 'quote_unavailable'])
   world.clock.advance(40_000)
   expect((await world.call('/readyz')).status).toBe(503)
-  await expect(world.chat(prompt('secure'))).rejects.toThrow(/closed/)
+  const before = world.model.requests.length
+  const prompted = await world.chat(prompt('secure'))
+  expect([prompted.status, prompted.at('error.code')]).toEqual([503, 'keyset_expired'])
+  expect(world.model.requests).toHaveLength(before)
   await world.close()
 })
 

@@ -237,14 +237,16 @@ describe('a verified channel', () => {
   })
 
   test('takes nothing but a real endpoint', () => {
+    const { origin, binding, expiresAt } = endpoint
     const lookAlikes: unknown[] = [
-      { ...endpoint },
-      structuredClone({ origin: endpoint.origin }),
+      { origin, binding, expiresAt },
+      { ...endpoint, origin, binding, expiresAt },
       Object.create(endpoint),
+      null,
     ]
     for (const lookAlike of lookAlikes) {
       expect(() => Reflect.construct(VerifiedChannel, [lookAlike, clock, limits])).toThrow(
-        TypeError,
+        'not a VerifiedEndpoint',
       )
     }
   })
