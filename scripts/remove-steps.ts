@@ -22,7 +22,7 @@ import { EQUIVALENT, STEPS, SUITES, type Removal } from './steps.ts'
  */
 
 const THROW =
-  /throw new (?:EvidenceError|PolicyError|ChannelError|ClientError|VerificationRefused|TypeError)\(/g
+  /throw new (?:EvidenceError|PolicyError|ChannelError|ClientError|GatewayError|EnclaveError|VerificationRefused|TypeError)\(/g
 const COPIED = [
   'attestation',
   'enclave',

@@ -10,6 +10,24 @@ export interface Removal {
 /** Which tests judge which sources. Every `throw` of a coded error below a prefix is removed in turn. */
 export const SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
   ['attestation', ['test/attestation']],
+  ['enclave/quote-source.ts', ['test/enclave']],
+  ['enclave/enclave.ts', ['test/enclave/enclave.test.ts']],
+  ['client/pinned.ts', ['test/client']],
+  ['client/collect.ts', ['test/client']],
+  ['client/deep.ts', ['test/client']],
+  ['client/gateway-channel.ts', ['test/client']],
+  ['client/verified-fetch.ts', ['test/client']],
+  ['client/verify-gateway.ts', ['test/client']],
+  ['src/upstream/channel.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
+  ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
+  ['src/upstream/aci.ts', ['test/src/sessions.test.ts']],
+  ['src/session-slot.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
+  ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
+  ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
+  ['src/admit.ts', ['test/src/refusals.test.ts']],
+  ['src/plan.ts', ['test/src/chat.test.ts']],
+  ['src/prompt.ts', ['test/src/refusals.test.ts', 'test/src/chat.test.ts']],
+  ['src/routes/chat.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 
 /** Steps that are calls or conditions, beyond the refusals themselves: [file, text, replacement]. */
@@ -109,9 +127,19 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
     '  if (input.sessionId !== undefined) checkSession(receipt, input.sessionId)\n',
     '',
   ],
+  // client/: the key is compared before a socket is handed over
+  ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
+  // src/: checks that the types make already, made again at run time
+  ['src/upstream/channel.ts', '    this.#check()\n    await send', '    await send'],
 ]
 
 /** Refusals that another one, further on, makes again: no input can tell them from their absence. */
 export const EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
   ['attestation/json.ts', 'refusal 2:', 'what was scanned as a string literal parses to a string'],
+  [
+    'src/session-slot.ts',
+    'refusal 3:',
+    'a session id is always a digest; this only narrows its type',
+  ],
+  ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

@@ -126,16 +126,28 @@ export async function verifySession(
 /**
  * The deep audit's last step: what the session states must be what its own evidence shows when it is
  * appraised again. Without it a gateway could keep good evidence and publish a better claim or another key.
+ *
+ * Whether a workload is the expected one is each party's own policy, so the operator's word on it is
+ * compared with nothing; it may only be given as the operator's word.
  */
 export function checkSessionClaims(document: SessionDocument, endpoint: VerifiedEndpoint): void {
+  const { os_known_good: stated } = document.claims
   const same =
     document.endpoint === endpoint.origin &&
     document.expires_at <= endpoint.expiresAt &&
     document.established_at >= endpoint.verifiedAt &&
+    (stated.status === 'unknown' || stated.source === 'operator_asserted') &&
     sameJson(document.channel_binding, [tlsBinding(endpoint)]) &&
-    sameJson(document.claims, claimsOf(endpoint))
+    sameJson(withoutPolicy(document.claims), withoutPolicy(claimsOf(endpoint)))
   if (!same) throw new EvidenceError('session_claim_mismatch')
 }
+
+/** Members whose value is `undefined` are absent from the JSON that is compared. */
+const withoutPolicy = (claims: SessionDocument['claims']): object => ({
+  ...claims,
+  os_known_good: undefined,
+  extra: { ...claims.extra, workload: undefined },
+})
 
 const sameJson = (left: object, right: object): boolean =>
   jcs(plainJson(left)) === jcs(plainJson(right))

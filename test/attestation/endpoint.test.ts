@@ -7,8 +7,10 @@ import {
   isVerifiedEndpoint,
   parsePolicy,
   parseSession,
+  sessionId,
   verifyEndpoint,
   verifySession,
+  workloadRow,
   type AciEvidence,
   type AttestationReport,
   type BootDocument,
@@ -292,6 +294,14 @@ describe('a session', () => {
     })
   })
 
+  test('without informational claims keeps its id', async () => {
+    const { document } = await made()
+    const { extra: _extra, ...claims } = document.claims
+    const bare = parseSession({ ...document, claims })
+    expect(await sessionId(bare)).not.toBe(await sessionId(document))
+    expect(bare.claims).not.toHaveProperty('extra')
+  })
+
   test('with other evidence is refused', async () => {
     const { document } = await made()
     const data = 'data:application/json;base64,e30='
@@ -308,7 +318,10 @@ describe('a session', () => {
   test('that claims more than its evidence shows is refused', async () => {
     const { document, endpoint } = await made()
     const gpu = { status: 'asserted' as const, source: 'hardware_proven' as const }
+    const proven = { status: 'asserted' as const, source: 'hardware_proven' as const }
     const forgeries = [
+      { ...document, claims: { ...document.claims, os_known_good: proven } },
+      { ...document, claims: { ...document.claims, extra: { tcb_status: 'UpToDate' } } },
       { ...document, claims: { ...document.claims, gpu_attested: gpu } },
       { ...document, endpoint: 'https://other.example' },
       { ...document, expires_at: endpoint.expiresAt + 1 },
@@ -320,6 +333,20 @@ describe('a session', () => {
         expect.objectContaining({ code: 'session_claim_mismatch' }),
       )
     }
+  })
+
+  test('made under another policy is judged by what both saw', async () => {
+    const { document, endpoint, evidence } = await made()
+    const row = workloadRow(endpoint.quote, BOOT.config_digest)
+    const pinned = parsePolicy({ workload: [row], trusted_root: ANY.trusted_root })
+    const auditor = await verifyEndpoint({
+      evidence,
+      challenge: 'recorded',
+      now: 'recorded',
+      policy: pinned,
+    })
+    expect(auditor.workload).toBe('pinned')
+    expect(() => checkSessionClaims(document, auditor)).not.toThrow()
   })
 
   test('cannot be built for an endpoint nobody verified', async () => {

@@ -149,6 +149,13 @@ describe('serving constraints', () => {
     expect(world.plain.requests).toEqual([])
   })
 
+  test('a plain model has no session that could be pinned', async () => {
+    const provider = { aci_session_ids: ['0'.repeat(64)] }
+    const answer = await world.chat(prompt('ordinary', { provider }))
+    expect([answer.status, answer.at('error.code')]).toEqual([412, 'session_not_accepted'])
+    expect(world.plain.requests).toEqual([])
+  })
+
   test.each([
     [{ aci_verified: 'yes' }],
     [{ aci_unknown: 1 }],

@@ -53,6 +53,8 @@ interface Fixture {
   verifications: number
   failure: Error | null
   hold: Promise<void> | null
+  /** How long a verification takes. */
+  seconds: number
 }
 
 class FakeChannel {
@@ -72,7 +74,14 @@ beforeEach(() => {
     at.verifications++
     await at.hold
     if (at.failure !== null) throw at.failure
-    return verifyAci(given, { pcs: source, clock, random: randomBytes, timeoutMs: 5000 })
+    const verified = await verifyAci(given, {
+      pcs: source,
+      clock,
+      random: randomBytes,
+      timeoutMs: 5000,
+    })
+    clock.advance(at.seconds)
+    return verified
   }
   const sessions = new AttestedSessions<FakeChannel>([provider], {
     verify,
@@ -87,7 +96,16 @@ beforeEach(() => {
     log: (event) => events.push(event),
     metrics: new Metrics(),
   })
-  at = { sessions, store, events, channels, verifications: 0, failure: null, hold: null }
+  at = {
+    sessions,
+    store,
+    events,
+    channels,
+    verifications: 0,
+    failure: null,
+    hold: null,
+    seconds: 0,
+  }
 })
 
 const acquire = (pinned: ReadonlySet<SessionId> | null = null) =>
@@ -154,6 +172,14 @@ describe('attested sessions', () => {
     const session = await acquire()
     server.evidence.keyset = (keyset) => keyset
     expect(session.acceptedUntil).toBe(clock.now() + 100)
+  })
+
+  test('are not made of evidence that expired while it was judged', async () => {
+    server.evidence.keyset = (keyset) => ({ ...keyset, not_after: clock.now() + 100 })
+    at.seconds = 100
+    await expect(acquire()).rejects.toMatchObject({ reason: 'evidence_expired' })
+    server.evidence.keyset = (keyset) => keyset
+    expect(at.channels).toEqual([])
   })
 
   test('end at once when a refresh is refused', async () => {
