@@ -44,7 +44,7 @@ export interface Certificate {
   readonly isSignedBy: (p256: Bytes | null) => Promise<boolean>
 }
 
-export interface BasicConstraints {
+interface BasicConstraints {
   readonly ca: boolean
   /** Infinity where a CA states none. */
   readonly pathLength: number

@@ -27,7 +27,7 @@ export interface VerifiedGateway {
   readonly evidence: Bytes
 }
 
-export const DEFAULT_VERIFY_TIMEOUT_MS = 30_000
+const DEFAULT_VERIFY_TIMEOUT_MS = 30_000
 
 /** The origin of a gateway's URL. Throws `TypeError` for anything but https. */
 export function originOf(url: string): string {

@@ -12,7 +12,7 @@ import {
 } from './quote-source.ts'
 import { nodeTsmFiles, type TsmFiles } from './tsm-files.ts'
 
-export const TSM_ROOT = '/sys/kernel/config/tsm/report'
+const TSM_ROOT = '/sys/kernel/config/tsm/report'
 
 export interface ConfigfsTsmOptions {
   /** Where the kernel's report directory is mounted; `/sys/kernel/config/tsm/report`. */

@@ -34,7 +34,7 @@ export interface Target {
   readonly apiKey: string
 }
 
-export async function exchange(target: Target, request: object): Promise<Exchange> {
+async function exchange(target: Target, request: object): Promise<Exchange> {
   const requestBody = encodeUtf8(JSON.stringify(request))
   const response = await fetch(`${target.baseUrl}/chat/completions`, {
     method: 'POST',

@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { fileURLToPath } from 'node:url'
 import { once } from 'node:events'
 import { run } from '../../cli/run.ts'
 import type { Io } from '../../cli/io.ts'
@@ -32,9 +33,11 @@ export async function vouchgate(argv: readonly string[], io: Partial<Io> = {}): 
 
 export const jsonOf = ({ out }: Outcome): unknown => JSON.parse(out)
 
+const EXECUTABLE = fileURLToPath(new URL('../../bin/vouchgate.mjs', import.meta.url))
+
 /** Runs a command line as a user does, through the executable. */
 export async function spawned(argv: readonly string[]): Promise<Outcome> {
-  const child = spawn('bin/vouchgate.mjs', argv, { stdio: ['ignore', 'pipe', 'pipe'] })
+  const child = spawn(EXECUTABLE, argv, { stdio: ['ignore', 'pipe', 'pipe'] })
   let out = ''
   let err = ''
   child.stdout.on('data', (text: Buffer) => {

@@ -2,7 +2,7 @@ import type { Bytes } from '@vouchgate/attestation'
 import type { TsmFiles } from '../../enclave/tsm-files.ts'
 
 /** What the fake kernel does differently; each counter is used up by one request each. */
-export interface KernelFaults {
+interface KernelFaults {
   /** Errno of the read of `outblob`, one per attempt. */
   outblob: string[]
   /** Errno of mkdir, one per attempt. */

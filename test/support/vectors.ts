@@ -2,7 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Real evidence that is not part of the project; tests that need it skip where the variable is unset. */
-export const VECTORS = process.env['VOUCHGATE_VECTORS'] ?? ''
+const VECTORS = process.env['VOUCHGATE_VECTORS'] ?? ''
 export const hasVectors = VECTORS !== '' && existsSync(VECTORS)
 
 /** Names of the cases below `folder` that start with `prefix` and hold all of `files`; none without vectors. */
