@@ -13,7 +13,7 @@ import { buildApp, type App } from './app.ts'
 import { cachedCollateral } from './collateral-cache.ts'
 import type { Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
-import type { Random } from './ids.ts'
+import { pooled, type Random } from './ids.ts'
 import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
@@ -106,7 +106,7 @@ function bootDocument({ config, facts = selfCheck().facts, log }: GatewayOptions
 }
 
 function buildContext(options: GatewayOptions, enclave: Enclave): Context {
-  const { config, clock, log, random = randomBytes, jitter = Math.random } = options
+  const { config, clock, log, random = pooled(randomBytes), jitter = Math.random } = options
   const limits = channelLimits(config)
   const pcs = collateralSource(config, clock)
   const metrics = new Metrics()

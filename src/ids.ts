@@ -4,6 +4,23 @@ type Brand<T, Name extends string> = T & { readonly [brand]: Name }
 /** Random bytes of the given length; a parameter, so that tests are repeatable. */
 export type Random = (length: number) => Uint8Array
 
+/**
+ * Random bytes out of a pool that is filled a page at a time: an id per request is not worth a system call.
+ * Each byte is given out once.
+ */
+export function pooled(random: Random, pageSize = 4096): Random {
+  let page = random(pageSize)
+  let at = 0
+  return (length) => {
+    if (at + length > page.length) {
+      page = random(Math.max(pageSize, length))
+      at = 0
+    }
+    at += length
+    return page.subarray(at - length, at)
+  }
+}
+
 export type RequestId = Brand<string, 'RequestId'>
 export type ReceiptId = Brand<string, 'ReceiptId'>
 export type SessionId = Brand<string, 'SessionId'>

@@ -1,7 +1,7 @@
 import { z } from 'zod'
 import { encodeUtf8, sha256, toHex } from '../bytes.ts'
 import { jcs } from './jcs.ts'
-import { digestLabel, plainJson } from './keyset.ts'
+import { digestLabel } from './keyset.ts'
 
 export const bootSchema = z.strictObject({
   software: z.string().max(128),
@@ -25,4 +25,4 @@ export interface BootDocument {
 const PREFIX = 'urn:vouchgate:boot:sha256:'
 
 export const bootSubject = async (boot: BootDocument): Promise<string> =>
-  PREFIX + toHex(await sha256(encodeUtf8(jcs(plainJson(boot)))))
+  PREFIX + toHex(await sha256(encodeUtf8(jcs(boot))))

@@ -1,6 +1,5 @@
 import { z } from 'zod'
 import { concatBytes, encodeUtf8, sha256, sha256Label, type Bytes } from '../bytes.ts'
-import type { JsonValue } from '../json.ts'
 import { jcs } from './jcs.ts'
 
 export const hexOf = (bytes: number) =>
@@ -48,15 +47,9 @@ export interface TlsKey {
   readonly domain?: string | undefined
 }
 
-/** A document as plain JSON: members whose value is `undefined` are absent. */
-export const plainJson = (document: object): JsonValue => {
-  const plain: JsonValue = JSON.parse(JSON.stringify(document))
-  return plain
-}
-
 /** `sha256:<hex>` over the JCS form (ACI §3.1). */
 export const keysetDigest = (keyset: Keyset): Promise<string> =>
-  sha256Label(encodeUtf8(jcs(plainJson(keyset))))
+  sha256Label(encodeUtf8(jcs(keyset)))
 
 const NONCE = /^[0-9a-f]{64}$/
 

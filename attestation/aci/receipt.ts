@@ -4,7 +4,7 @@ import { EvidenceError, type EvidenceErrorCode } from '../errors.ts'
 import type { JsonValue } from '../json.ts'
 import { verifyEd25519 } from '../signature.ts'
 import { jcs } from './jcs.ts'
-import { digestLabel, hexOf, plainJson, unixTime, type Keyset } from './keyset.ts'
+import { digestLabel, hexOf, unixTime, type Keyset } from './keyset.ts'
 
 const json: z.ZodType<JsonValue> = z.json()
 const event = z.object({ type: z.string().max(64) }).catchall(json)
@@ -42,8 +42,7 @@ export function parseReceipt(value: unknown): Receipt {
 
 /** The text that is signed: the JCS form without `signature` (ACI §7.2). */
 export function receiptSigningInput(receipt: UnsignedReceipt | Receipt): string {
-  const { signature: _, ...unsigned } = { signature: null, ...receipt }
-  return jcs(plainJson(unsigned))
+  return jcs({ ...receipt, signature: undefined })
 }
 
 export interface ReceiptInput {

@@ -14,7 +14,7 @@ import { EvidenceError } from '../errors.ts'
 import type { JsonValue } from '../json.ts'
 import { claimsOf } from './claims.ts'
 import { jcs } from './jcs.ts'
-import { digestLabel, plainJson, unixTime } from './keyset.ts'
+import { digestLabel, unixTime } from './keyset.ts'
 
 const claim = z.strictObject({
   status: z.enum(['asserted', 'refuted', 'unknown']),
@@ -61,7 +61,7 @@ const DATA_URI = /^data:[a-z0-9.+/-]{1,100};base64,/
 
 /** The content address: hex SHA-256 of the JCS form (ACI §8). */
 export const sessionId = async (document: SessionDocument): Promise<string> =>
-  toHex(await sha256(encodeUtf8(jcs(plainJson(document)))))
+  toHex(await sha256(encodeUtf8(jcs(document))))
 
 export interface SessionInput {
   readonly endpoint: VerifiedEndpoint
@@ -149,5 +149,4 @@ const withoutPolicy = (claims: SessionDocument['claims']): object => ({
   extra: { ...claims.extra, workload: undefined },
 })
 
-const sameJson = (left: object, right: object): boolean =>
-  jcs(plainJson(left)) === jcs(plainJson(right))
+const sameJson = (left: object, right: object): boolean => jcs(left) === jcs(right)

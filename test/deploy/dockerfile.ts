@@ -88,7 +88,7 @@ export const RULES = {
     last(instructions, 'ENTRYPOINT') === '["/bin/sh", "/app/scripts/launch.sh"]' &&
     isExecForm(last(instructions, 'CMD')),
   'the image says what it is': (instructions) =>
-    ['title', 'licenses', 'revision'].every((label) =>
+    ['title', 'revision'].every((label) =>
       last(instructions, 'LABEL').includes(`org.opencontainers.image.${label}=`),
     ),
 } as const satisfies Record<string, Rule>

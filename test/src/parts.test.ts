@@ -13,6 +13,7 @@ import {
   isTeamName,
   newReceiptId,
   newRequestId,
+  pooled,
   type CredentialDigest,
 } from '../../src/ids.ts'
 import { jsonMembers, type Member } from '../../src/json-members.ts'
@@ -69,6 +70,15 @@ test('the log drops what is not a number or one short word', () => {
     'dropped',
     undefined,
   ])
+})
+
+test('pooled random bytes are given out once', () => {
+  let next = 0
+  const counting = pooled((length) => Uint8Array.from({ length }, () => next++ % 251), 10)
+  const given = [4, 4, 4, 30, 2].map((length) => Array.from(counting(length)))
+  expect(given.map((bytes) => bytes.length)).toEqual([4, 4, 4, 30, 2])
+  const all = given.flat()
+  expect(new Set(all).size).toBe(all.length)
 })
 
 test('ids come from random bytes', () => {
