@@ -29,7 +29,9 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Promp
     request.on('data', take)
     request.once('end', () => resolve(new Sensitive(joined(chunks, length))))
     request.once('error', () => refuse('bad_request'))
-    request.once('close', () => refuse('bad_request'))
+    request.once('close', () => {
+      if (!request.complete) refuse('bad_request')
+    })
   })
 }
 
