@@ -33,7 +33,7 @@ export async function vouchgate(argv: readonly string[], io: Partial<Io> = {}): 
 
 export const jsonOf = ({ out }: Outcome): unknown => JSON.parse(out)
 
-const EXECUTABLE = fileURLToPath(new URL('../../bin/vouchgate.mjs', import.meta.url))
+export const EXECUTABLE = fileURLToPath(new URL('../../bin/vouchgate.mjs', import.meta.url))
 
 /** Runs a command line as a user does, through the executable. */
 export async function spawned(argv: readonly string[]): Promise<Outcome> {
