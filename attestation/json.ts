@@ -88,10 +88,9 @@ class Scanner {
     return null
   }
 
-  /** Moves past a string and gives its text. Its escapes are left to `JSON.parse`. */
+  /** Moves past a string and gives its text. Its first quote and its escapes are left to `JSON.parse`. */
   #string(): string {
     const start = this.#at
-    if (this.#text[start] !== '"') throw new EvidenceError('json_malformed')
     let at = start + 1
     for (let code = this.#text.charCodeAt(at); code !== QUOTE; code = this.#text.charCodeAt(at)) {
       if (Number.isNaN(code)) throw new EvidenceError('json_malformed')
