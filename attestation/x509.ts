@@ -68,7 +68,8 @@ const MAX_CHAIN = 8
 export async function parseCertificate(der: Uint8Array): Promise<Certificate> {
   const frame = signedFrame(der, 2, CODE)
   const [version, serial, , issuer, validity, subject, spki, tagged, ...rest] = frame.fields
-  const complete = version !== undefined && issuer !== undefined && subject !== undefined
+  const complete =
+    version !== undefined && issuer !== undefined && subject !== undefined && spki !== undefined
   if (!complete || rest.length > 0 || !equalBytes(version.bytes, V3)) throw new EvidenceError(CODE)
   const [notBefore, notAfter] = derElements(derContent(validity, DER.sequence, CODE), CODE)
   const extensions = extensionList(explicit(tagged, DER.context3, CODE), CODE)
@@ -132,9 +133,7 @@ function keyUsage(der: Uint8Array | null): { mayCertify: boolean; maySignData: b
   }
 }
 
-function p256Point(spki: DerElement | undefined): Bytes | null {
-  if (spki === undefined) throw new EvidenceError(CODE)
-  const { bytes } = spki
+function p256Point({ bytes }: DerElement): Bytes | null {
   const prefix = bytes.subarray(0, P256_SPKI_PREFIX.length)
   const fits = bytes.length === P256_SPKI_PREFIX.length + 64 && equalBytes(prefix, P256_SPKI_PREFIX)
   return fits ? Uint8Array.from(bytes.subarray(P256_SPKI_PREFIX.length)) : null

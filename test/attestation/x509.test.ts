@@ -62,7 +62,7 @@ const MALFORMED: Record<string, Uint8Array> = {
   'without a key': withFields(leaf.der, (fields) => fields.slice(0, SPKI)),
   'with dates that are no times': withFields(
     leaf.der,
-    replaced(VALIDITY, sequence(utf8String('261120000000Z'), utf8String('361120000000Z'))),
+    replaced(VALIDITY, sequence(utf8String('20261120000000Z'), utf8String('20361120000000Z'))),
   ),
   'with dates that do not exist': withFields(
     leaf.der,
