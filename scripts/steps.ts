@@ -137,6 +137,16 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
 export const EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
   ['attestation/json.ts', 'refusal 2:', 'what was scanned as a string literal parses to a string'],
   [
+    'client/pinned.ts',
+    'refusal 1:',
+    'undici finds the destroyed socket itself; this gives the error its code',
+  ],
+  [
+    'client/collect.ts',
+    'refusal 3:',
+    'the discarded body cannot be read either, with the same code',
+  ],
+  [
     'src/session-slot.ts',
     'refusal 3:',
     'a session id is always a digest; this only narrows its type',

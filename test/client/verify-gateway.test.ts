@@ -114,6 +114,8 @@ test('collateral is fetched where the report carries none', async () => {
 })
 
 test('a URL that is not https is a mistake of the caller', async () => {
-  await expect(verifyGateway('http://127.0.0.1', options)).rejects.toThrow('a gateway is reached at https')
+  await expect(verifyGateway('http://127.0.0.1', options)).rejects.toThrow(
+    'a gateway is reached at https',
+  )
   await expect(verifyGateway('::', options)).rejects.toThrow('a gateway is reached at https')
 })
