@@ -146,4 +146,10 @@ export class Reader {
   }
 }
 
-type ReaderError = 'quote_malformed' | 'pck_extension_malformed'
+type ReaderError =
+  | 'quote_malformed'
+  | 'pck_extension_malformed'
+  | 'snp_report_malformed'
+  | 'hcl_malformed'
+  | 'tpm_quote_malformed'
+  | 'eventlog_malformed'

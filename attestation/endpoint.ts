@@ -1,12 +1,20 @@
 import type { BootDocument } from './aci/boot.ts'
 import type { Keyset } from './aci/keyset.ts'
 import type { Bytes, UnixSeconds } from './bytes.ts'
+import type { LaunchClaims } from './eventlog/launch.ts'
+import type { VerifiedEventLog } from './eventlog/replay.ts'
 import type { AcceptedQuote } from './tdx/verdict.ts'
 
 /** The key an endpoint proved, inside its TEE, that it holds. A channel pins exactly this. */
 export interface ChannelBinding {
   readonly kind: 'tls-spki-sha256'
   readonly digest: Bytes
+}
+
+/** A published event log that replays to the quote, and what it shows of the launch under the policy. */
+export interface EndpointEventLog {
+  readonly log: VerifiedEventLog
+  readonly claims: LaunchClaims
 }
 
 export interface EndpointFacts {
@@ -21,6 +29,8 @@ export interface EndpointFacts {
   readonly quote: AcceptedQuote
   /** Null where the service publishes no boot document. */
   readonly boot: BootDocument | null
+  /** Null where the service publishes no event log. */
+  readonly eventLog: EndpointEventLog | null
 }
 
 /**
@@ -67,6 +77,10 @@ export class VerifiedEndpoint {
 
   get boot(): BootDocument | null {
     return this.#facts.boot
+  }
+
+  get eventLog(): EndpointEventLog | null {
+    return this.#facts.eventLog
   }
 
   /** `any`: genuineness was proven, identity was not. */

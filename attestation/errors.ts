@@ -1,3 +1,6 @@
+import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
+import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
+
 /**
  * What went wrong: `malformed` evidence cannot be read, `unsupported` evidence is of a kind this library
  * does not judge, `rejected` evidence was read and does not hold.
@@ -9,12 +12,20 @@ export type Step =
   | 'parse'
   | 'pck_chain'
   | 'crl'
+  | 'pck_crl_chain'
   | 'tcb_signing_chain'
+  | 'collateral'
   | 'tcb_info'
   | 'qe_identity'
   | 'qe_report'
   | 'quote_signature'
   | 'tdx_module'
+  | 'snp_report'
+  | 'snp_chain'
+  | 'snp_endorsement'
+  | 'snp_signature'
+  | 'azure_vtpm'
+  | 'event_log'
   | 'policy'
   | 'binding'
   | 'freshness'
@@ -42,18 +53,28 @@ const EVIDENCE_ERRORS = {
   time_malformed: malformed('parse', 'a time is not of the form YYYY-MM-DDTHH:MM:SSZ'),
   policy_malformed: malformed('parse', 'the policy document is not valid'),
   collateral_malformed: malformed('parse', 'the collateral document is not valid'),
+  collateral_rolled_back: rejected(
+    'collateral',
+    'the collateral is older than what was held, which has expired',
+  ),
   quote_malformed: malformed('parse', 'the quote does not have the lengths its format demands'),
   quote_trailing_bytes: malformed('parse', 'bytes other than zero padding follow the quote'),
   quote_version_unsupported: unsupported('the quote version is not 3, 4 or 5'),
   quote_key_type_unsupported: unsupported('the attestation key is not ECDSA P-256'),
   quote_tee_type_unsupported: unsupported('the TEE type is neither SGX nor TDX'),
   quote_body_unsupported: unsupported('the quote body does not fit its version and TEE type'),
-  certification_data_unsupported: unsupported('the quote carries no PCK certificate chain'),
+  certification_data_unsupported: unsupported(
+    'the quote carries no PCK chain and none was brought',
+  ),
   qe_vendor_unknown: rejected('parse', 'the quoting enclave is not by Intel'),
   certificate_malformed: malformed('pck_chain', 'a certificate cannot be parsed'),
   certificate_chain_length: rejected(
     'pck_chain',
     'a chain does not have the expected certificates',
+  ),
+  certificate_chain_mismatch: rejected(
+    'pck_chain',
+    'the chain brought along is not for this quote',
   ),
   certificate_root_untrusted: rejected('pck_chain', 'a chain does not end in the trusted root'),
   certificate_name_mismatch: rejected('pck_chain', 'a certificate does not have the expected name'),
@@ -97,6 +118,8 @@ const EVIDENCE_ERRORS = {
     'the quote is not signed by the attestation key',
   ),
   tdx_module_mismatch: rejected('tdx_module', 'the TDX module is not one the TCB info knows'),
+  ...SNP_EVIDENCE_ERRORS,
+  ...AZURE_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),
   keyset_digest_mismatch: rejected('binding', 'the keyset does not hash to the digest beside it'),
@@ -106,6 +129,36 @@ const EVIDENCE_ERRORS = {
   keyset_expired: rejected('expiry', 'the keyset has expired'),
   keyset_lifetime_implausible: rejected('expiry', 'the keyset expires more than seven days ahead'),
   channel_not_attested: rejected('channel', 'the key of the connection is not in the keyset'),
+  eventlog_malformed: malformed('event_log', 'the event log does not have the form it should have'),
+  eventlog_too_large: malformed('event_log', 'the event log has too many bytes or events'),
+  eventlog_trailing_bytes: malformed('event_log', 'bytes other than padding follow the event log'),
+  eventlog_algorithm_unknown: malformed(
+    'event_log',
+    'an event has a digest of an algorithm that the log does not declare',
+  ),
+  eventlog_register_unknown: malformed('event_log', 'an event is for a register that is none'),
+  eventlog_version_unsupported: {
+    kind: 'unsupported',
+    step: 'event_log',
+    message: 'a runtime event is of a version other than 1 and 2',
+  },
+  eventlog_event_unsupported: {
+    kind: 'unsupported',
+    step: 'event_log',
+    message: 'RTMR3 has an event that is no runtime event',
+  },
+  eventlog_digest_mismatch: rejected('event_log', 'an event does not hash to the digest beside it'),
+  eventlog_rtmr_mismatch: rejected(
+    'event_log',
+    'the event log does not replay to the registers of the quote',
+  ),
+  launch_event_malformed: malformed(
+    'event_log',
+    'a launch event does not hold what it is named for',
+  ),
+  launch_event_duplicate: rejected('event_log', 'a launch event occurs more than once'),
+  app_compose_mismatch: rejected('event_log', 'the app compose is not the one that was launched'),
+  config_id_mismatch: rejected('event_log', 'MRCONFIGID is for another configuration'),
   session_malformed: malformed('session', 'the session is not an aci/1 session'),
   session_evidence_mismatch: rejected(
     'session',
@@ -141,6 +194,14 @@ export class EvidenceError extends Error {
 
 const POLICY_ERRORS = {
   tcb_status_not_accepted: 'the TCB status is not accepted',
+  tcb_info_retired: 'the TCB info is of the retired version 2',
+  advisory_not_tolerated: 'an advisory applies that is not tolerated by name',
+  platform_not_expected: 'the platform is not in the expected list',
+  tee_tcb_svn_too_low: 'a component of the TEE TCB SVN is below the minimum',
+  seam_not_expected: 'the TDX module is not in the expected list',
+  attributes_not_expected: 'the TD attributes are not the expected ones',
+  xfam_not_expected: 'the XFAM is not the expected one',
+  report_data_not_expected: 'the report data is not the expected one',
   tcb_evaluation_too_old: 'the collateral is of an older TCB evaluation than required',
   debug_enabled: 'the TEE can be debugged',
   sept_ve_not_disabled: 'SEPT_VE_DISABLE is not set',
@@ -149,6 +210,8 @@ const POLICY_ERRORS = {
   xfam_unknown: 'an XFAM bit outside the known ones is set, or a required one is not',
   service_td_present: 'a service TD is bound to the TD',
   workload_not_expected: 'the measurements are not in the expected list',
+  ...SNP_POLICY_ERRORS,
+  azure_pcr_not_expected: 'a PCR of the vTPM does not have an expected value',
 } as const satisfies Record<string, string>
 
 export type PolicyErrorCode = keyof typeof POLICY_ERRORS

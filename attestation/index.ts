@@ -40,6 +40,21 @@ export {
   type SessionInput,
 } from './aci/session.ts'
 export {
+  acceptAzureSnp,
+  verifyAzureSnp,
+  type AzureSnpInput,
+  type GenuineAzureSnp,
+} from './azure/snp.ts'
+export type { PcrPolicy } from './azure/pcrs.ts'
+export {
+  acceptAzureTdx,
+  verifyAzureTdx,
+  type AzureTdxInput,
+  type GenuineAzureTdx,
+} from './azure/tdx.ts'
+export { parseHclReport, type HclReport, type HclRuntimeClaims } from './azure/hcl.ts'
+export type { PcrValues, TpmQuote } from './azure/tpm.ts'
+export {
   concatBytes,
   decodeUtf8,
   encodeUtf8,
@@ -56,7 +71,7 @@ export {
   type Clock,
   type UnixSeconds,
 } from './bytes.ts'
-export type { ChannelBinding, VerifiedEndpoint } from './endpoint.ts'
+export type { ChannelBinding, EndpointEventLog, VerifiedEndpoint } from './endpoint.ts'
 export {
   EvidenceError,
   isVerificationError,
@@ -66,6 +81,26 @@ export {
   type PolicyErrorCode,
   type Step,
 } from './errors.ts'
+export { parseCcel } from './eventlog/ccel.ts'
+export { parseDstackLog } from './eventlog/dstack.ts'
+export type {
+  BootEvent,
+  EventContent,
+  EventLog,
+  LogEvent,
+  Rtmr,
+  RuntimeEvent,
+} from './eventlog/event.ts'
+export {
+  launchClaims,
+  type ExpectedPlatform,
+  type KeyProvider,
+  type LaunchClaim,
+  type LaunchClaims,
+  type LaunchInput,
+  type LaunchUnknown,
+} from './eventlog/launch.ts'
+export { replay, verifyEventLog, type VerifiedEventLog } from './eventlog/replay.ts'
 export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
 export {
   DEFAULT_POLICY,
@@ -75,23 +110,45 @@ export {
   type Policy,
   type WorkloadRow,
 } from './policy.ts'
-export { acceptQuote, workloadRow } from './tdx/accept.ts'
+export { acceptSnpReport } from './sev-snp/accept.ts'
+export { parseSnpPolicy, type SnpPolicy } from './sev-snp/policy.ts'
+export type { SnpProduct, SnpTcb } from './sev-snp/product.ts'
+export { parseSnpReport, type SnpGuestPolicy, type SnpReport } from './sev-snp/report.ts'
+export { AMD_ROOTS, testSnpRoots, type SnpRoots } from './sev-snp/root.ts'
+export type { AcceptedSnpReport, GenuineSnpReport, SnpTcbs } from './sev-snp/verdict.ts'
+export { verifySnpReport, type SnpInput } from './sev-snp/verify.ts'
+export { acceptQuote } from './tdx/accept.ts'
 export type { EnclaveReport, TdReport } from './tdx/body.ts'
 export { parseCollateral, type Collateral } from './tdx/collateral.ts'
 export {
   assembleCollateral,
   collateralKey,
+  collateralName,
   ISSUER_CHAIN_HEADERS,
+  parseCollateralBundle,
   pcsRoutes,
+  type BundleEntry,
   type CollateralKey,
+  type CollateralName,
   type PcsAnswer,
   type PcsAnswers,
+  type QuoteCollateralKey,
 } from './tdx/pcs.ts'
 export { parseQuote, type Quote, type QuoteBody, type TeeType } from './tdx/quote.ts'
 export { INTEL_SGX_ROOT, testPkiRoot, type TrustedRoot } from './tdx/root.ts'
 export type { Tcb, TcbStatus } from './tdx/tcb.ts'
 export type { AcceptedQuote, GenuineQuote } from './tdx/verdict.ts'
 export { verifyQuote, type QuoteInput } from './tdx/verify.ts'
+export {
+  collateralIssuedAt,
+  renewCollateral,
+  verifyCollateral,
+  type CollateralInput,
+  type CollateralPart,
+  type Renewal,
+  type VerifiedCollateral,
+} from './tdx/verify-collateral.ts'
+export { workloadRow } from './tdx/workload.ts'
 export { formatTime, parseTime } from './time.ts'
 export { verifyEndpoint, type EndpointInput } from './verify.ts'
 

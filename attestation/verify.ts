@@ -3,10 +3,14 @@ import { decodeAciEvidence, type AciEvidence } from './aci/evidence.ts'
 import { keysetDigest, reportDataFor, statement, type Keyset } from './aci/keyset.ts'
 import { parseReport, type ParsedReport } from './aci/report.ts'
 import { equalBytes, fromHex, toHex, type Bytes, type UnixSeconds } from './bytes.ts'
-import { VerifiedEndpoint } from './endpoint.ts'
+import { VerifiedEndpoint, type EndpointEventLog } from './endpoint.ts'
 import { EvidenceError } from './errors.ts'
+import { parseDstackLog } from './eventlog/dstack.ts'
+import { launchClaims } from './eventlog/launch.ts'
+import { verifyEventLog } from './eventlog/replay.ts'
 import { trustedRoot, type Policy } from './policy.ts'
 import { acceptQuote } from './tdx/accept.ts'
+import type { AcceptedQuote } from './tdx/verdict.ts'
 import { verifyQuote } from './tdx/verify.ts'
 
 export interface EndpointInput {
@@ -55,7 +59,9 @@ export async function verifyEndpoint(input: EndpointInput): Promise<VerifiedEndp
   const boot = await checkBoot(report, keyset)
   // 7. The genuine workload is a wanted one.
   const quote = acceptQuote(genuine, input.policy, boot?.config_digest ?? null)
-  // 8. The connection ends in that workload: its key is in the keyset.
+  // 8. The event log, where there is one, replays to the quote; what it shows stands only on a wanted platform.
+  const eventLog = await checkEventLog(report, quote, input.policy)
+  // 9. The connection ends in that workload: its key is in the keyset.
   const binding = checkChannel(evidence, keyset)
   return new VerifiedEndpoint({
     origin: evidence.origin,
@@ -66,6 +72,7 @@ export async function verifyEndpoint(input: EndpointInput): Promise<VerifiedEndp
     keysetDigest: digest,
     quote,
     boot,
+    eventLog,
   })
 }
 
@@ -110,6 +117,18 @@ async function checkBoot(report: ParsedReport, keyset: Keyset): Promise<BootDocu
     throw new EvidenceError('boot_document_mismatch')
   }
   return boot
+}
+
+async function checkEventLog(
+  report: ParsedReport,
+  quote: AcceptedQuote,
+  policy: Policy,
+): Promise<EndpointEventLog | null> {
+  const { event_log: text, app_compose: appCompose } = report.attestation.evidence
+  if (text === undefined) return null
+  const log = await verifyEventLog(await parseDstackLog(text), quote)
+  const claims = await launchClaims({ log, platforms: policy.workload, appCompose })
+  return { log, claims }
 }
 
 /** An entry with a domain counts for that host alone (ACI §3.1). */

@@ -12,7 +12,7 @@ import {
 } from './x509-signed.ts'
 
 /** A certificate revocation list that has been read, and nothing more. */
-export interface Crl {
+export interface CrlBody {
   /** DER of the issuer's name. */
   readonly issuer: Bytes
   readonly thisUpdate: UnixSeconds
@@ -23,6 +23,9 @@ export interface Crl {
   readonly unknownCritical: boolean
   /** Hex without leading zeros. */
   readonly revokedSerials: ReadonlySet<string>
+}
+
+export interface Crl extends CrlBody {
   readonly isSignedBy: (p256: Bytes | null) => Promise<boolean>
 }
 
@@ -33,8 +36,13 @@ const MANDATORY_FIELDS = 4
 /** Reads a v2 CRL (RFC 5280 §5.1). Throws `crl_malformed`. */
 export function parseCrl(der: Uint8Array): Crl {
   const frame = signedFrame(der, 1, CODE)
-  const [, , issuer, thisUpdate] = frame.fields
-  const rest = frame.fields.slice(MANDATORY_FIELDS)
+  return { ...crlBody(frame.fields), isSignedBy: frame.isSignedBy }
+}
+
+/** What a CRL says, whatever it is signed with. Throws `crl_malformed`. */
+export function crlBody(fields: readonly DerElement[]): CrlBody {
+  const [, , issuer, thisUpdate] = fields
+  const rest = fields.slice(MANDATORY_FIELDS)
   const nextUpdate = isTime(rest[0]) ? rest.shift() : undefined
   const entries = rest[0]?.tag === DER.sequence ? sequences(rest.shift()) : []
   const extensions =
@@ -52,7 +60,6 @@ export function parseCrl(der: Uint8Array): Crl {
     authorityKeyId: authorityKeyId(extensions, CODE),
     unknownCritical: [...extensions, ...entryExtensions].some(({ critical }) => critical),
     revokedSerials: new Set(entries.map(([serial]) => serialNumber(serial, CODE))),
-    isSignedBy: frame.isSignedBy,
   }
 }
 

@@ -6,8 +6,18 @@ import { importP256, verifyP256 } from './signature.ts'
 const ECDSA_WITH_SHA256 = '06082a8648ce3d040302'
 
 /** `SEQUENCE { tbs, algorithm, BIT STRING }`, the frame that certificates and CRLs share (RFC 5280 §4.1, §5.1). */
-export interface SignedFrame {
+export interface SignedParts {
   /** The elements inside the signed part. */
+  readonly fields: readonly DerElement[]
+  /** DER of the signed part. */
+  readonly tbs: Uint8Array
+  /** Content of the BIT STRING, the count of unused bits in front. */
+  readonly signature: Uint8Array
+  /** Whether both algorithm identifiers have this content (hex). */
+  readonly isAlgorithm: (hex: string) => boolean
+}
+
+export interface SignedFrame {
   readonly fields: readonly DerElement[]
   /** Whether this key (x ‖ y of P-256) signed it. */
   readonly isSignedBy: (p256: Bytes | null) => Promise<boolean>
@@ -15,13 +25,13 @@ export interface SignedFrame {
 
 /**
  * Splits a certificate or CRL. `algorithmIndex` is the place of the inner algorithm: it stands inside and
- * outside the signed part and only the inside is protected, so both must be ecdsa-with-SHA256.
+ * outside the signed part and only the inside is protected, so both must be the expected one.
  */
-export function signedFrame(
+export function signedParts(
   der: Uint8Array,
   algorithmIndex: number,
   code: EvidenceErrorCode,
-): SignedFrame {
+): SignedParts {
   const [outer, ...trailing] = derElements(der, code)
   const [tbs, algorithm, signature, ...rest] = derElements(
     derContent(outer, DER.sequence, code),
@@ -32,12 +42,28 @@ export function signedFrame(
   const algorithms = [algorithm, fields[algorithmIndex]].map((element) =>
     toHex(derContent(element, DER.sequence, code)),
   )
-  const ecdsa = algorithms.every((oid) => oid === ECDSA_WITH_SHA256)
-  const raw = rawSignature(derContent(signature, DER.bitString, code), code)
+  return {
+    fields,
+    tbs: tbs.bytes,
+    signature: derContent(signature, DER.bitString, code),
+    isAlgorithm: (expected) => algorithms.every((found) => found === expected),
+  }
+}
+
+/** A certificate or CRL that is signed with ecdsa-with-SHA256, as all of Intel's are. */
+export function signedFrame(
+  der: Uint8Array,
+  algorithmIndex: number,
+  code: EvidenceErrorCode,
+): SignedFrame {
+  const { fields, tbs, signature, isAlgorithm } = signedParts(der, algorithmIndex, code)
+  const raw = rawSignature(signature, code)
   return {
     fields,
     isSignedBy: async (p256) =>
-      ecdsa && p256 !== null && verifyP256(await importP256(p256), raw, tbs.bytes),
+      isAlgorithm(ECDSA_WITH_SHA256) &&
+      p256 !== null &&
+      verifyP256(await importP256(p256), raw, tbs),
   }
 }
 

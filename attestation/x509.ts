@@ -19,8 +19,8 @@ import {
   type Extension,
 } from './x509-signed.ts'
 
-/** A certificate that has been read; which one may stand where is decided in `tdx/chain.ts`. */
-export interface Certificate {
+/** What a certificate says, whatever it is signed with. */
+export interface CertificateBody {
   /** Of the DER, hex. */
   readonly sha256: string
   /** The only common name of the subject. */
@@ -38,9 +38,15 @@ export interface Certificate {
   readonly maySignData: boolean
   readonly unknownCritical: boolean
   readonly subjectKeyId: string | null
+  /** DER of the SubjectPublicKeyInfo. */
+  readonly spki: Bytes
+  readonly extension: (oid: string) => Uint8Array | null
+}
+
+/** A certificate that has been read; which one may stand where is decided in `tdx/chain.ts`. */
+export interface Certificate extends CertificateBody {
   /** x ‖ y of an ECDSA P-256 key, or null for any other key. */
   readonly p256: Bytes | null
-  readonly extension: (oid: string) => Uint8Array | null
   readonly isSignedBy: (p256: Bytes | null) => Promise<boolean>
 }
 
@@ -67,7 +73,16 @@ const MAX_CHAIN = 8
 /** An X.509 v3 certificate in DER (RFC 5280 §4.1). Throws `certificate_malformed`. */
 export async function parseCertificate(der: Uint8Array): Promise<Certificate> {
   const frame = signedFrame(der, 2, CODE)
-  const [version, serial, , issuer, validity, subject, spki, tagged, ...rest] = frame.fields
+  const body = await certificateBody(der, frame.fields)
+  return { ...body, p256: p256Point(body.spki), isSignedBy: frame.isSignedBy }
+}
+
+/** `fields` are the elements of the signed part of `der`. Throws `certificate_malformed`. */
+export async function certificateBody(
+  der: Uint8Array,
+  fields: readonly DerElement[],
+): Promise<CertificateBody> {
+  const [version, serial, , issuer, validity, subject, spki, tagged, ...rest] = fields
   const complete =
     version !== undefined && issuer !== undefined && subject !== undefined && spki !== undefined
   if (!complete || rest.length > 0 || !equalBytes(version.bytes, V3)) throw new EvidenceError(CODE)
@@ -87,9 +102,8 @@ export async function parseCertificate(der: Uint8Array): Promise<Certificate> {
     ...keyUsage(extension(OID.keyUsage)),
     unknownCritical: extensions.some(isUnknownCritical),
     subjectKeyId: keyId === null ? null : toHex(octets(keyId)),
-    p256: p256Point(spki),
+    spki: Uint8Array.from(spki.bytes),
     extension,
-    isSignedBy: frame.isSignedBy,
   }
 }
 
@@ -133,22 +147,26 @@ function keyUsage(der: Uint8Array | null): { mayCertify: boolean; maySignData: b
   }
 }
 
-function p256Point({ bytes }: DerElement): Bytes | null {
+function p256Point(bytes: Bytes): Bytes | null {
   const prefix = bytes.subarray(0, P256_SPKI_PREFIX.length)
   const fits = bytes.length === P256_SPKI_PREFIX.length + 64 && equalBytes(prefix, P256_SPKI_PREFIX)
   return fits ? Uint8Array.from(bytes.subarray(P256_SPKI_PREFIX.length)) : null
 }
 
 /** Certificates in PEM, back to back with nothing but white space between. Throws `certificate_malformed`. */
-export async function parsePemChain(pem: string): Promise<Certificate[]> {
-  const chain: Certificate[] = []
+export const parsePemChain = async (pem: string): Promise<Certificate[]> =>
+  Promise.all(pemBlocks(pem).map(parseCertificate))
+
+/** The DER of each PEM certificate. Throws `certificate_malformed`. */
+export function pemBlocks(pem: string): Bytes[] {
+  const chain: Bytes[] = []
   let at = 0
   while (at < pem.length) {
     PEM.lastIndex = at
     const body = PEM.exec(pem)?.[1]
     if (body === undefined || chain.length === MAX_CHAIN) throw new EvidenceError(CODE)
     at = PEM.lastIndex
-    chain.push(await parseCertificate(fromBase64(body.replaceAll(/\s/g, ''))))
+    chain.push(fromBase64(body.replaceAll(/\s/g, '')))
   }
   return chain
 }

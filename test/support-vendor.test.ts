@@ -139,7 +139,7 @@ describe('one broken field of a quote is the one that is refused', () => {
     ['qe_vendor_unknown', { qeVendorId: '00'.repeat(16) }],
     ['quote_body_unsupported', { version: 5, bodyType: 3, bodySize: 584 }],
     ['quote_malformed', { outerType: 5 }],
-    ['certification_data_unsupported', { certificationType: 1 }],
+    ['certification_data_unsupported', { certificationType: 7 }],
     ['quote_trailing_bytes', { afterSigning: (quote) => Buffer.concat([quote, Buffer.of(1)]) }],
     ['quote_signature_invalid', { afterSigning: flip(48 + 136) }],
     ['quote_signature_invalid', { quoteSigner: stranger }],

@@ -1,4 +1,5 @@
 import type { VerifiedEndpoint } from '../endpoint.ts'
+import { readLaunch, type LaunchClaim, type LoggedLaunch } from '../eventlog/launch.ts'
 import type { JsonValue } from '../json.ts'
 
 export interface Claim {
@@ -66,7 +67,31 @@ export function claimsOf(endpoint: VerifiedEndpoint): Claims {
       ppid: quote.ppid,
       workload: quote.workload,
       config_digest: boot?.config_digest ?? null,
+      ...launchExtras(endpoint.eventLog?.claims),
       ...quote.measurements,
     },
   }
 }
+
+/** What of a launch a session states: hex, or null where it is unknown. */
+interface LaunchExtras {
+  readonly compose_hash: string | null
+  readonly app_id: string | null
+  readonly os_image_hash: string | null
+}
+
+const launchExtras = (launch: LoggedLaunch | undefined): LaunchExtras => ({
+  compose_hash: valueOf(launch?.composeHash),
+  app_id: valueOf(launch?.appId),
+  os_image_hash: valueOf(launch?.osImageHash),
+})
+
+const valueOf = (claim: LaunchClaim<string> | undefined): string | null =>
+  claim?.status === 'asserted' ? claim.value : null
+
+/**
+ * What the event log itself says of the launch. Whether that stands depends on the platforms a policy expects,
+ * so a session may leave it unknown; it may not state anything else.
+ */
+export const loggedExtras = ({ eventLog }: VerifiedEndpoint): LaunchExtras =>
+  launchExtras(eventLog === null ? undefined : readLaunch(eventLog.log))

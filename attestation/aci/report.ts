@@ -43,7 +43,12 @@ export interface ReportEvidence {
 
 const MAX_TEXT = 1 << 20
 const label = z.string().max(4096).nullable().default(null)
-const text = z.string().max(MAX_TEXT).optional()
+// Some services write null for what they do not have.
+const text = z
+  .string()
+  .max(MAX_TEXT)
+  .nullish()
+  .transform((value) => value ?? undefined)
 
 const reportSchema = z.object({
   api_version: z.literal('aci/1'),

@@ -12,7 +12,7 @@ import {
 import { VerifiedEndpoint } from '../endpoint.ts'
 import { EvidenceError } from '../errors.ts'
 import type { JsonValue } from '../json.ts'
-import { claimsOf } from './claims.ts'
+import { claimsOf, loggedExtras } from './claims.ts'
 import { jcs } from './jcs.ts'
 import { digestLabel, unixTime } from './keyset.ts'
 
@@ -137,6 +137,7 @@ export function checkSessionClaims(document: SessionDocument, endpoint: Verified
     document.expires_at <= endpoint.expiresAt &&
     document.established_at >= endpoint.verifiedAt &&
     (stated.status === 'unknown' || stated.source === 'operator_asserted') &&
+    agreesWithLog(document, endpoint) &&
     sameJson(document.channel_binding, [tlsBinding(endpoint)]) &&
     sameJson(withoutPolicy(document.claims), withoutPolicy(claimsOf(endpoint)))
   if (!same) throw new EvidenceError('session_claim_mismatch')
@@ -146,7 +147,19 @@ export function checkSessionClaims(document: SessionDocument, endpoint: Verified
 const withoutPolicy = (claims: SessionDocument['claims']): object => ({
   ...claims,
   os_known_good: undefined,
-  extra: { ...claims.extra, workload: undefined },
+  extra: {
+    ...claims.extra,
+    workload: undefined,
+    compose_hash: undefined,
+    app_id: undefined,
+    os_image_hash: undefined,
+  },
 })
+
+const agreesWithLog = ({ claims }: SessionDocument, endpoint: VerifiedEndpoint): boolean =>
+  Object.entries(loggedExtras(endpoint)).every(([name, logged]) => {
+    const stated = claims.extra?.[name] ?? null
+    return stated === null || stated === logged
+  })
 
 const sameJson = (left: object, right: object): boolean => jcs(left) === jcs(right)

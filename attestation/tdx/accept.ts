@@ -1,8 +1,9 @@
 import { isZero, toHex, type Bytes } from '../bytes.ts'
-import { PolicyError } from '../errors.ts'
-import type { Policy, WorkloadRow } from '../policy.ts'
+import { PolicyError, type PolicyErrorCode } from '../errors.ts'
+import type { Policy } from '../policy.ts'
 import type { TdReport } from './body.ts'
 import { AcceptedQuote, GenuineQuote } from './verdict.ts'
+import { checkWorkload } from './workload.ts'
 
 const SEPT_VE_DISABLE = 1n << 28n
 const MIGRATABLE = 1n << 29n
@@ -26,27 +27,72 @@ export function acceptQuote(
 ): AcceptedQuote {
   if (!GenuineQuote.is(quote)) throw new TypeError('not a GenuineQuote')
   checkTcb(quote, policy.tcb)
+  checkListed('platform_not_expected', quote.fmspc, policy.platform.fmspc)
+  checkListed('platform_not_expected', quote.ppid, policy.platform.ppid)
   if (quote.debug && policy.tee.debug === 'reject') {
     throw new PolicyError('debug_enabled', 'debug', 'production')
   }
-  if (quote.body.tee === 'tdx') checkTd(quote.body.report, policy.tee)
+  if (quote.body.tee === 'tdx') {
+    checkModule(quote.body.report, policy.platform)
+    checkTd(quote.body.report, policy.tee)
+  }
+  const reportData = policy.report_data
+  checkListed('report_data_not_expected', toHex(quote.reportData), listed(reportData))
   const workload = checkWorkload(quote, policy.workload, configDigest)
-  const { root, quoteVersion, body, tcb, fmspc, ppid, expiresAt } = quote
-  return new AcceptedQuote({ root, quoteVersion, body, tcb, fmspc, ppid, expiresAt }, workload)
+  return new AcceptedQuote(quote, workload)
 }
 
-function checkTcb({ tcb }: GenuineQuote, policy: Policy['tcb']): void {
-  const accepted: readonly string[] = policy.accept
-  if (!accepted.includes(tcb.status)) {
-    throw new PolicyError('tcb_status_not_accepted', tcb.status, accepted.join(', '))
+const listed = (value: string): 'any' | readonly string[] => (value === 'any' ? 'any' : [value])
+
+/** An empty list would mean "nothing is allowed"; the policy's own shape rules it out. */
+function checkListed(code: PolicyErrorCode, seen: string, wanted: 'any' | readonly string[]): void {
+  if (wanted !== 'any' && !wanted.includes(seen)) {
+    throw new PolicyError(code, seen, wanted.join(', '))
+  }
+}
+
+function checkTcb(quote: GenuineQuote, policy: Policy['tcb']): void {
+  const { tcb } = quote
+  if (tcb.tcbInfoVersion === 2 && policy.retired_tcb_info === 'reject') {
+    throw new PolicyError('tcb_info_retired', '2', '3')
   }
   const minimum = policy.min_evaluation_data_number
   if (minimum !== 'any' && tcb.evaluationDataNumber < minimum) {
-    throw new PolicyError(
-      'tcb_evaluation_too_old',
-      String(tcb.evaluationDataNumber),
-      `at least ${minimum}`,
-    )
+    const seen = String(tcb.evaluationDataNumber)
+    throw new PolicyError('tcb_evaluation_too_old', seen, `at least ${minimum}`)
+  }
+  const accepted: readonly string[] = policy.accept
+  if (!accepted.includes(tcb.status) && !inGrace(quote, policy)) {
+    throw new PolicyError('tcb_status_not_accepted', tcb.status, accepted.join(', '))
+  }
+  if (tcb.status !== 'UpToDate') checkAdvisories(tcb.advisoryIds, policy.tolerated_advisories)
+}
+
+/** A platform needs some time to be updated after Intel has published a new baseline. */
+const inGrace = ({ tcb, verifiedAt }: GenuineQuote, policy: Policy['tcb']): boolean =>
+  tcb.status === 'OutOfDate' && verifiedAt < tcb.baselineDate + policy.out_of_date_grace_seconds
+
+function checkAdvisories(
+  seen: readonly string[],
+  tolerated: Policy['tcb']['tolerated_advisories'],
+): void {
+  if (tolerated === 'any') return
+  const others = seen.filter((id) => !tolerated.includes(id))
+  if (others.length > 0) {
+    throw new PolicyError('advisory_not_tolerated', others.join(', '), tolerated.join(', '))
+  }
+}
+
+function checkModule(report: TdReport, policy: Policy['platform']): void {
+  checkListed('seam_not_expected', toHex(report.mrSeam), policy.mrseam)
+  checkListed('seam_not_expected', toHex(report.mrSignerSeam), policy.mrsignerseam)
+  const minimum = policy.min_tee_tcb_svn
+  if (minimum === 'any') return
+  const enough = report.teeTcbSvn.every(
+    (svn, index) => svn >= Number.parseInt(minimum.slice(2 * index, 2 * index + 2), 16),
+  )
+  if (!enough) {
+    throw new PolicyError('tee_tcb_svn_too_low', toHex(report.teeTcbSvn), `at least ${minimum}`)
   }
 }
 
@@ -54,14 +100,29 @@ const bits = (bytes: Bytes): bigint => new DataView(bytes.buffer).getBigUint64(0
 
 function checkTd(report: TdReport, policy: Policy['tee']): void {
   checkAttributes(bits(report.tdAttributes), toHex(report.tdAttributes), policy)
+  checkMasked('attributes_not_expected', report.tdAttributes, policy.attributes)
   const xfam = bits(report.xfam)
   const xfamKnown = (xfam & REQUIRED_XFAM) === REQUIRED_XFAM && (xfam & ~KNOWN_XFAM) === 0n
   if (!xfamKnown && policy.unknown_xfam === 'reject') {
     throw new PolicyError('xfam_unknown', toHex(report.xfam), 'known XFAM bits only')
   }
+  checkMasked('xfam_not_expected', report.xfam, policy.xfam)
   const { mrServiceTd } = report
   if (mrServiceTd !== null && !isZero(mrServiceTd) && policy.service_td === 'reject') {
     throw new PolicyError('service_td_present', toHex(mrServiceTd), 'no service TD')
+  }
+}
+
+function checkMasked(
+  code: PolicyErrorCode,
+  seen: Bytes,
+  wanted: Policy['tee']['attributes'],
+): void {
+  if (wanted === 'any') return
+  const [value, mask] = [BigInt(`0x${wanted.value}`), BigInt(`0x${wanted.mask}`)]
+  // Both are written in the byte order of the quote, so they are read in that order here.
+  if ((BigInt(`0x${toHex(seen)}`) & mask) !== (value & mask)) {
+    throw new PolicyError(code, toHex(seen), `${wanted.value} under ${wanted.mask}`)
   }
 }
 
@@ -76,46 +137,3 @@ function checkAttributes(attributes: bigint, seen: string, policy: Policy['tee']
     throw new PolicyError('migratable', seen, 'bit 29 clear')
   }
 }
-
-function checkWorkload(
-  quote: GenuineQuote,
-  workload: Policy['workload'],
-  configDigest: string | null,
-): 'pinned' | 'any' {
-  if (workload === 'any') return 'any'
-  const seen = workloadRow(quote, configDigest)
-  if (seen === null || !workload.some((row) => rowMatches(row, seen))) {
-    const shown = seen === null ? 'an SGX enclave' : `mrtd ${seen.mrtd}`
-    throw new PolicyError('workload_not_expected', shown, `one of ${workload.length} rows`)
-  }
-  return 'pinned'
-}
-
-/** The row of a policy's `workload` that expects exactly what this quote shows; null for SGX. */
-export function workloadRow(quote: GenuineQuote, configDigest: string | null): WorkloadRow | null {
-  if (quote.body.tee !== 'tdx') return null
-  const { report } = quote.body
-  return {
-    mrtd: toHex(report.mrtd),
-    rtmr0: toHex(report.rtmr0),
-    rtmr1: toHex(report.rtmr1),
-    rtmr2: toHex(report.rtmr2),
-    rtmr3: toHex(report.rtmr3),
-    mr_config_id: toHex(report.mrConfigId),
-    config_digest: configDigest ?? 'any',
-  }
-}
-
-const ROW_MEMBERS = [
-  'mrtd',
-  'rtmr0',
-  'rtmr1',
-  'rtmr2',
-  'rtmr3',
-  'mr_config_id',
-  'config_digest',
-] as const
-
-/** An expected digest where none was proven is a mismatch: `seen` then holds `any`, which no pin equals. */
-const rowMatches = (row: WorkloadRow, seen: WorkloadRow): boolean =>
-  ROW_MEMBERS.every((member) => row[member] === 'any' || row[member] === seen[member])

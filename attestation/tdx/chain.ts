@@ -6,7 +6,8 @@ import { isTrusted, type TrustedRoot } from './root.ts'
 
 const ROOT_NAME = 'Intel SGX Root CA'
 export const PLATFORM_CA_NAME = 'Intel SGX PCK Platform CA'
-const PCK_CA_NAMES = [PLATFORM_CA_NAME, 'Intel SGX PCK Processor CA']
+export const PROCESSOR_CA_NAME = 'Intel SGX PCK Processor CA'
+const PCK_CA_NAMES = [PLATFORM_CA_NAME, PROCESSOR_CA_NAME]
 const PCK_NAME = 'Intel SGX PCK Certificate'
 const TCB_SIGNING_NAME = 'Intel SGX TCB Signing'
 
@@ -58,6 +59,28 @@ export async function verifyTcbSigningChain(
   await checkRoot(root, trusted, now, refuse)
   if (rootCrl.revokedSerials.has(signer.serial)) return refuse('certificate_revoked')
   return signer
+}
+
+/**
+ * The chain that comes along with a PCK CRL: exactly [PCK CA of this name, root]. Good for judging collateral
+ * without a quote; with one, the CA of the quote's own chain is the authority.
+ */
+export async function verifyPckCaChain(
+  pem: string,
+  name: string,
+  trusted: TrustedRoot,
+  now: UnixSeconds,
+): Promise<{ readonly ca: Certificate; readonly root: Certificate }> {
+  const [ca, root, ...rest] = await parsePemChain(pem)
+  const refuse = refusal('pck_crl_chain')
+  if (ca === undefined || root === undefined || rest.length > 0) {
+    return refuse('certificate_chain_length')
+  }
+  checkNames([ca, [name]], [root, [ROOT_NAME]], refuse)
+  checkAuthority(ca, 0, refuse)
+  await checkLink(ca, root, now, refuse)
+  await checkRoot(root, trusted, now, refuse)
+  return { ca, root }
 }
 
 type Refuse = (code: EvidenceErrorCode) => never

@@ -99,9 +99,9 @@ const dated = {
 }
 
 // Not strict: Intel adds members. What is used is range-checked.
-const tcbInfoSchema = z.object({
+const tcbInfoV3 = z.object({
   id: z.string(),
-  version: z.number(),
+  version: z.literal(3),
   ...dated,
   fmspc: hex(6),
   pceId: hex(2),
@@ -119,6 +119,43 @@ const tcbInfoSchema = z.object({
     .optional(),
   tcbLevels: z.array(platformLevel).min(1).max(256),
 })
+
+const V2_COMPONENTS = Array.from(
+  { length: 16 },
+  (_, index) => `sgxtcbcomp${String(index + 1).padStart(2, '0')}svn`,
+)
+
+/** The levels of version 2 name each component; they are read into the shape of version 3. */
+const tcbInfoV2 = z
+  .object({
+    version: z.literal(2),
+    ...dated,
+    fmspc: hex(6),
+    pceId: hex(2),
+    tcbType: integer(255),
+    tcbLevels: z
+      .array(
+        platformLevel.extend({
+          tcb: z.record(z.string(), integer(0xffff)).transform((tcb, context) => {
+            const sgx = V2_COMPONENTS.map((name) => ({ svn: tcb[name] ?? -1 }))
+            const pcesvn = tcb['pcesvn'] ?? -1
+            const complete = pcesvn >= 0 && sgx.every(({ svn }) => svn >= 0 && svn <= 0xff)
+            if (!complete) context.addIssue('a component is missing')
+            return { sgxtcbcomponents: sgx, pcesvn, tdxtcbcomponents: undefined }
+          }),
+        }),
+      )
+      .min(1)
+      .max(256),
+  })
+  .transform((info) => ({
+    ...info,
+    id: 'SGX',
+    tdxModule: undefined,
+    tdxModuleIdentities: undefined,
+  }))
+
+const tcbInfoSchema = z.union([tcbInfoV3, tcbInfoV2])
 
 const qeIdentitySchema = z.object({
   id: z.string(),

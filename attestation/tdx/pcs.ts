@@ -1,9 +1,9 @@
-import { decodeUtf8, encodeUtf8, fromHex, toHex } from '../bytes.ts'
+import { decodeUtf8, fromBase64, fromHex, toHex } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { memberTexts, parseJson } from '../json.ts'
 import { parsePemChain } from '../x509.ts'
 import { PLATFORM_CA_NAME } from './chain.ts'
-import type { Collateral } from './collateral.ts'
+import { parseCollateral, type Collateral } from './collateral.ts'
 import { pckIdentity } from './pck.ts'
 import { parseQuote, type TeeType } from './quote.ts'
 
@@ -15,14 +15,63 @@ export interface CollateralKey {
   readonly ca: 'platform' | 'processor'
 }
 
-export async function collateralKey(quote: Uint8Array): Promise<CollateralKey> {
-  const { body, pckChain } = parseQuote(quote)
-  const [leaf, intermediate] = await parsePemChain(pckChain)
-  if (leaf === undefined || intermediate === undefined) {
+export interface QuoteCollateralKey extends CollateralKey {
+  /** SHA-256 of the certificate that the quote's own chain ends in, hex: which root its collateral must have. */
+  readonly rootSha256: string
+}
+
+/** Throws where the quote cannot be read or does not carry its whole chain. */
+export async function collateralKey(quote: Uint8Array): Promise<QuoteCollateralKey> {
+  const { body, certification } = parseQuote(quote)
+  const [leaf, intermediate, root] = await parsePemChain(
+    certification.type === 'pck-chain' ? certification.pem : '',
+  )
+  if (leaf === undefined || intermediate === undefined || root === undefined) {
     throw new EvidenceError('certificate_chain_length')
   }
   const ca = intermediate.commonName === PLATFORM_CA_NAME ? 'platform' : 'processor'
-  return { tee: body.tee, fmspc: pckIdentity(leaf, intermediate).fmspc, ca }
+  const { fmspc } = pckIdentity(leaf, intermediate)
+  return { tee: body.tee, fmspc, ca, rootSha256: root.sha256 }
+}
+
+/** `tdx/00806f050000/platform`: a key as bundles, logs and people write it. */
+export type CollateralName = `${TeeType}/${string}/${CollateralKey['ca']}`
+
+export const collateralName = ({ tee, fmspc, ca }: CollateralKey): CollateralName =>
+  `${tee}/${fmspc}/${ca}`
+
+const NAME = /^(?:(tdx)|sgx)\/([0-9a-f]{12})\/(?:(platform)|processor)$/
+
+/**
+ * Collateral of many platforms, one JSON object by name: what a gateway without a way to Intel starts from.
+ * Throws `collateral_malformed`. Nothing is verified here.
+ */
+export function parseCollateralBundle(value: unknown): ReadonlyMap<CollateralName, BundleEntry> {
+  if (!isRecord(value)) throw new EvidenceError('collateral_malformed')
+  return new Map(
+    Object.entries(value).map(([name, document]) => {
+      const key = parseName(name)
+      return [collateralName(key), { key, collateral: parseCollateral(document) }]
+    }),
+  )
+}
+
+export interface BundleEntry {
+  readonly key: CollateralKey
+  readonly collateral: Collateral
+}
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+function parseName(name: string): CollateralKey {
+  const [, tdx, fmspc, platform] = NAME.exec(name) ?? []
+  if (fmspc === undefined) throw new EvidenceError('collateral_malformed')
+  return {
+    tee: tdx === undefined ? 'sgx' : 'tdx',
+    fmspc,
+    ca: platform === undefined ? 'processor' : 'platform',
+  }
 }
 
 /** Paths of Intel's PCS API v4 and of its mirrors, without the root CRL, which is served elsewhere. */
@@ -91,12 +140,15 @@ function chain(header: string): string {
 }
 
 const DER_SEQUENCE = 0x30
-const HEX_OF_SEQUENCE = encodeUtf8('30')
+const HEX_TEXT = /^30/
+const PEM_TEXT = /^-----BEGIN X509 CRL-----\s([A-Za-z0-9+/=\s]+)-----END X509 CRL-----$/
 
-/** Intel serves DER; PCCS mirrors may serve the hex text of it. */
+/** Intel serves DER; PCCS mirrors may serve PEM or the hex text of the DER. */
 function crlHex(body: Uint8Array): string {
-  const isText = body[0] === HEX_OF_SEQUENCE[0] && body[1] === HEX_OF_SEQUENCE[1]
-  if (isText) return toHex(fromHex(decodeUtf8(body).trim()))
-  if (body[0] !== DER_SEQUENCE) throw new EvidenceError('collateral_malformed')
-  return toHex(body)
+  if (body[0] === DER_SEQUENCE) return toHex(body)
+  const text = decodeUtf8(body).trim()
+  if (HEX_TEXT.test(text)) return toHex(fromHex(text.replaceAll(/\s/g, '')))
+  const base64 = PEM_TEXT.exec(text)?.[1]
+  if (base64 === undefined) throw new EvidenceError('collateral_malformed')
+  return toHex(fromBase64(base64.replaceAll(/\s/g, '')))
 }

@@ -22,9 +22,17 @@ export interface Quote {
   readonly qeReport: EnclaveReport
   readonly qeReportSignature: Bytes
   readonly qeAuthData: Bytes
-  /** The PEM chain of certification data type 5. */
-  readonly pckChain: string
+  readonly certification: Certification
+  /** Zero bytes after the quote, as many platforms append them. */
+  readonly padding: number
 }
+
+/** How the quote says which PCK certificate signed the QE report (tdx.md §1.2). */
+type Certification =
+  | { readonly type: 'pck-chain'; readonly pem: string }
+  | { readonly type: 'pck-leaf'; readonly pem: string }
+  /** Types 1 to 3: the platform by its PPID, plain or encrypted; whoever verifies brings the chain. */
+  | { readonly type: 'ppid' }
 
 const MAX_QUOTE_LENGTH = 1 << 16
 const INTEL_QE_VENDOR = '939a7233f79c4ca9940a0db3957f0607'
@@ -32,6 +40,13 @@ const TEE_TYPES = new Map<number, TeeType>([
   [0x00, 'sgx'],
   [0x81, 'tdx'],
 ])
+/** Certification data of types 1 to 3: PPID (16, 256 or 384), CPUSVN 16, PCESVN 2, PCEID 2. */
+const PPID_LENGTHS = new Map([
+  [1, 16 + 20],
+  [2, 256 + 20],
+  [3, 384 + 20],
+])
+const PCK_LEAF = 4
 const PCK_CHAIN = 5
 const QE_REPORT_CERTIFICATION = 6
 const ENCLAVE_REPORT_LENGTH = 384
@@ -57,8 +72,9 @@ export function parseQuote(bytes: Uint8Array): Quote {
   const body = parseBody(reader, version, tee)
   const signedRegion = Uint8Array.from(bytes.subarray(0, reader.offset))
   const authData = reader.window(reader.u32())
-  if (!isZero(reader.take(reader.remaining))) throw new EvidenceError('quote_trailing_bytes')
-  return { version, body, signedRegion, ...parseAuthData(authData, version) }
+  const padding = reader.remaining
+  if (!isZero(reader.take(padding))) throw new EvidenceError('quote_trailing_bytes')
+  return { version, body, signedRegion, padding, ...parseAuthData(authData, version) }
 }
 
 function parseHeader(reader: Reader): { version: 3 | 4 | 5; tee: TeeType } {
@@ -93,17 +109,14 @@ function parseBody(reader: Reader, version: 3 | 4 | 5, tee: TeeType): QuoteBody 
 function parseAuthData(reader: Reader, version: 3 | 4 | 5) {
   const signature = reader.take(64)
   const attestationKey = reader.take(64)
-  const certification = version === 3 ? reader : qeCertification(reader)
-  const qeReportBytes = certification.take(ENCLAVE_REPORT_LENGTH)
-  const qeReportSignature = certification.take(64)
-  const qeAuthData = certification.take(certification.u16())
-  const type = certification.u16()
-  const data = certification.take(certification.u32())
-  certification.end()
+  const inner = version === 3 ? reader : qeCertification(reader)
+  const qeReportBytes = inner.take(ENCLAVE_REPORT_LENGTH)
+  const qeReportSignature = inner.take(64)
+  const qeAuthData = inner.take(inner.u16())
+  const certification = parseCertification(inner.u16(), inner.take(inner.u32()))
+  inner.end()
   reader.end()
-  if (type !== PCK_CHAIN) throw new EvidenceError('certification_data_unsupported')
   const qeReport = parseEnclaveReport(qeReportBytes)
-  const pckChain = asciiText(data)
   return {
     signature,
     attestationKey,
@@ -111,7 +124,7 @@ function parseAuthData(reader: Reader, version: 3 | 4 | 5) {
     qeReport,
     qeReportSignature,
     qeAuthData,
-    pckChain,
+    certification,
   }
 }
 
@@ -119,6 +132,15 @@ function parseAuthData(reader: Reader, version: 3 | 4 | 5) {
 function qeCertification(reader: Reader): Reader {
   if (reader.u16() !== QE_REPORT_CERTIFICATION) throw new EvidenceError('quote_malformed')
   return reader.window(reader.u32())
+}
+
+function parseCertification(type: number, data: Bytes): Certification {
+  if (type === PCK_CHAIN) return { type: 'pck-chain', pem: asciiText(data) }
+  if (type === PCK_LEAF) return { type: 'pck-leaf', pem: asciiText(data) }
+  const length = PPID_LENGTHS.get(type)
+  if (length === undefined) throw new EvidenceError('certification_data_unsupported')
+  if (data.length !== length) throw new EvidenceError('quote_malformed')
+  return { type: 'ppid' }
 }
 
 /** PEM text; some quoting libraries end it with one NUL. */

@@ -24,8 +24,15 @@ export interface Tcb {
   /** `TcbNotSupported`: no TCB level matches. */
   readonly status: TcbStatus
   readonly advisoryIds: readonly string[]
+  /** Of the SVNs the TD was launched with; the same as `status` but where a relaunch is advised. */
+  readonly launchStatus: TcbStatus
+  /** Of the SVNs that run now; null where the quote does not tell them apart (before TD 1.5). */
+  readonly currentStatus: TcbStatus | null
   /** The oldest date of the matched levels. Null where none matches. */
   readonly tcbDate: UnixSeconds | null
+  /** Since when the newest baseline counts: the latest date of an up-to-date level. */
+  readonly baselineDate: UnixSeconds
+  readonly tcbInfoVersion: 2 | 3
   /** The lower number of TCB info and QE identity. */
   readonly evaluationDataNumber: number
 }
@@ -52,14 +59,27 @@ export function evaluateTcb(input: TcbInput): Tcb {
   const levels = sortedLevels(input.tcbInfo, input.teeTcbSvn !== null)
   const launch = evaluateOnce(input, levels, input.teeTcbSvn)
   const current = input.teeTcbSvn2 === null ? launch : evaluateOnce(input, levels, input.teeTcbSvn2)
-  const evaluationDataNumber = Math.min(
-    input.tcbInfo.tcbEvaluationDataNumber,
-    input.qeIdentity.tcbEvaluationDataNumber,
-  )
+  const common = {
+    launchStatus: launch?.status ?? 'TcbNotSupported',
+    currentStatus: input.teeTcbSvn2 === null ? null : (current?.status ?? 'TcbNotSupported'),
+    baselineDate: baselineDate(input),
+    tcbInfoVersion: input.tcbInfo.version,
+    evaluationDataNumber: Math.min(
+      input.tcbInfo.tcbEvaluationDataNumber,
+      input.qeIdentity.tcbEvaluationDataNumber,
+    ),
+  } as const
   if (launch === null || current === null) {
-    return { status: 'TcbNotSupported', advisoryIds: [], tcbDate: null, evaluationDataNumber }
+    return { ...common, status: 'TcbNotSupported', advisoryIds: [], tcbDate: null }
   }
-  return { ...launch, status: withRelaunch(launch.status, current.status), evaluationDataNumber }
+  return { ...common, ...launch, status: withRelaunch(launch.status, current.status) }
+}
+
+function baselineDate({ tcbInfo, qeIdentity, teeTcbSvn }: TcbInput): UnixSeconds {
+  const identity = teeTcbSvn === null ? null : moduleIdentity(tcbInfo, teeTcbSvn)
+  const levels = [tcbInfo.tcbLevels, qeIdentity.tcbLevels, identity?.tcbLevels ?? []].flat()
+  const current = levels.filter(({ tcbStatus }) => tcbStatus === 'UpToDate')
+  return Math.max(0, ...current.map(({ tcbDate }) => parseTime(tcbDate)))
 }
 
 type Levels = readonly PlatformLevel[]

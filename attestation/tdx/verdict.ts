@@ -6,7 +6,10 @@ import type { TrustedRoot } from './root.ts'
 /** What a quote whose every signature held says. Measurements and ids are lower-case hex. */
 export interface QuoteFacts {
   readonly root: TrustedRoot['kind']
+  readonly verifiedAt: UnixSeconds
   readonly quoteVersion: 3 | 4 | 5
+  /** Zero bytes that followed the quote. */
+  readonly padding: number
   readonly body: QuoteBody
   readonly tcb: Tcb
   readonly fmspc: string
@@ -29,6 +32,14 @@ export class GenuineQuote {
 
   get root(): TrustedRoot['kind'] {
     return this.#facts.root
+  }
+
+  get verifiedAt(): UnixSeconds {
+    return this.#facts.verifiedAt
+  }
+
+  get padding(): number {
+    return this.#facts.padding
   }
 
   get quoteVersion(): 3 | 4 | 5 {
@@ -85,8 +96,8 @@ export class GenuineQuote {
 export class AcceptedQuote extends GenuineQuote {
   readonly #workload: 'pinned' | 'any'
 
-  constructor(facts: QuoteFacts, workload: 'pinned' | 'any') {
-    super(facts)
+  constructor(quote: GenuineQuote, workload: 'pinned' | 'any') {
+    super(quote)
     this.#workload = workload
   }
 

@@ -16,8 +16,9 @@ import { checkNotRevoked, verifyCrl } from './crl.ts'
 import { verifyTdxModule } from './module.ts'
 import { pckIdentity, type PckIdentity } from './pck.ts'
 import { verifyQeReport } from './qe.ts'
-import { parseQuote, type Quote, type TeeType } from './quote.ts'
+import { parseQuote, type Quote } from './quote.ts'
 import type { TrustedRoot } from './root.ts'
+import { checkQeIdentitySubject, checkTcbInfoSubject } from './subject.ts'
 import { evaluateTcb } from './tcb.ts'
 import { GenuineQuote } from './verdict.ts'
 
@@ -41,7 +42,7 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
   // 1. The bytes are a quote and nothing else.
   const quote = parseQuote(input.quote)
   // 2. The platform's PCK certificate chains to the pinned root.
-  const chain = await verifyPckChain(quote.pckChain, trustedRoot, now)
+  const chain = await verifyPckChain(await pckChainOf(quote, collateral), trustedRoot, now)
   const pck = pckIdentity(chain.leaf, chain.intermediate)
   // 3. No certificate of that chain is revoked; silence counts only in a fresh, authentic CRL.
   const crls = await verifyRevocation(collateral, chain, now)
@@ -68,7 +69,9 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
   const tcb = evaluateTcb(tcbInput(quote, pck, tcbInfo, qeIdentity))
   return new GenuineQuote({
     root: trustedRoot.kind,
+    verifiedAt: now,
     quoteVersion: quote.version,
+    padding: quote.padding,
     body: quote.body,
     tcb,
     fmspc: pck.fmspc,
@@ -79,6 +82,26 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
       [tcbInfo, qeIdentity],
     ),
   })
+}
+
+/**
+ * The chain is the quote's own wherever it carries one. One brought along serves only quotes without; that it
+ * is the right one shows when its key must verify the QE report.
+ */
+async function pckChainOf({ certification }: Quote, collateral: Collateral): Promise<string> {
+  if (certification.type === 'pck-chain') return certification.pem
+  const pem = collateral.pck_certificate_chain
+  if (pem === undefined) throw new EvidenceError('certification_data_unsupported')
+  if (certification.type === 'pck-leaf') {
+    const [[inQuote], [brought]] = [
+      await parsePemChain(certification.pem),
+      await parsePemChain(pem),
+    ]
+    if (inQuote === undefined || inQuote.sha256 !== brought?.sha256) {
+      throw new EvidenceError('certificate_chain_mismatch')
+    }
+  }
+  return pem
 }
 
 interface Crls {
@@ -108,20 +131,6 @@ const tcbSigningCertificate = (
   input: QuoteInput,
   rootCrl: Crl,
 ): Promise<Certificate> => verifyTcbSigningChain(pem, input.trustedRoot, input.now, rootCrl)
-
-function checkTcbInfoSubject(tcbInfo: TcbInfo, tee: TeeType, pck: PckIdentity): void {
-  const forTee =
-    tcbInfo.version === 3 && tcbInfo.tcbType === 0 && tcbInfo.id === (tee === 'tdx' ? 'TDX' : 'SGX')
-  if (!forTee) throw new EvidenceError('tcb_info_wrong_tee')
-  const forPlatform =
-    tcbInfo.fmspc.toLowerCase() === pck.fmspc && tcbInfo.pceId.toLowerCase() === pck.pceId
-  if (!forPlatform) throw new EvidenceError('tcb_info_wrong_platform')
-}
-
-function checkQeIdentitySubject(identity: QeIdentity, tee: TeeType): void {
-  const forEnclave = identity.version === 2 && identity.id === (tee === 'tdx' ? 'TD_QE' : 'QE')
-  if (!forEnclave) throw new EvidenceError('qe_identity_wrong_enclave')
-}
 
 async function verifyQuoteSignature(quote: Quote): Promise<void> {
   const key = await importP256(quote.attestationKey)

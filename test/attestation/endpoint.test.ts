@@ -229,6 +229,8 @@ describe('an endpoint is refused for', () => {
               rtmr2: 'any',
               rtmr3: 'any',
               mr_config_id: 'any',
+              mr_owner: 'any',
+              mr_owner_config: 'any',
               config_digest: 'any',
             },
           ],

@@ -8,6 +8,7 @@ import {
   type PcsAnswers,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
+import { toPem } from '../support/pki.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
 
 const vendor = createTeeVendor()
@@ -40,9 +41,11 @@ test('collateral is assembled from the four answers byte for byte', () => {
   expect(assembleCollateral(answers)).toEqual(collateral)
 })
 
-test('a mirror may serve CRLs as hex text', () => {
-  const rootCrl = encodeUtf8(`${collateral.root_ca_crl.toUpperCase()}\n`)
-  expect(assembleCollateral({ ...answers, rootCrl })).toEqual(collateral)
+test('a mirror may serve CRLs as hex text or as PEM', () => {
+  const hexText = encodeUtf8(`${collateral.root_ca_crl.toUpperCase()}\n`)
+  expect(assembleCollateral({ ...answers, rootCrl: hexText })).toEqual(collateral)
+  const pem = encodeUtf8(toPem(fromHex(collateral.root_ca_crl), 'X509 CRL'))
+  expect(assembleCollateral({ ...answers, rootCrl: pem })).toEqual(collateral)
 })
 
 test.for(['platform', 'processor'] as const)(
@@ -50,7 +53,8 @@ test.for(['platform', 'processor'] as const)(
   async (ca) => {
     const quote = await createTeeVendor({ platform: { ca } }).quote({ reportData: '00'.repeat(64) })
     const key = await collateralKey(quote)
-    expect(key).toEqual({ tee: 'tdx', fmspc: vendor.platform.fmspc, ca })
+    const rootSha256 = expect.stringMatching(/^[0-9a-f]{64}$/)
+    expect(key).toEqual({ tee: 'tdx', fmspc: vendor.platform.fmspc, ca, rootSha256 })
     expect(pcsRoutes(key)).toEqual({
       tcb: '/tdx/certification/v4/tcb?fmspc=b0c06f000000',
       qeIdentity: '/tdx/certification/v4/qe/identity',
@@ -59,10 +63,12 @@ test.for(['platform', 'processor'] as const)(
   },
 )
 
-test('a quote without a PCK CA names no collateral', async () => {
-  const chain = vendor.certificates.leaf.pem
-  const quote = await vendor.quote({ reportData: '00'.repeat(64), chain })
-  await expect(collateralKey(quote)).rejects.toMatchObject({ code: 'certificate_chain_length' })
+test('a quote without its whole chain names no collateral', async () => {
+  const { leaf, intermediate } = vendor.certificates
+  for (const chain of [leaf.pem, leaf.pem + intermediate.pem]) {
+    const quote = await vendor.quote({ reportData: '00'.repeat(64), chain })
+    await expect(collateralKey(quote)).rejects.toMatchObject({ code: 'certificate_chain_length' })
+  }
 })
 
 describe('an answer is refused that', () => {
@@ -82,6 +88,14 @@ describe('an answer is refused that', () => {
     ],
     'holds a CRL of neither form': ['collateral_malformed', { rootCrl: encodeUtf8('hello') }],
     'holds no CRL': ['collateral_malformed', { rootCrl: new Uint8Array() }],
+    'holds a CRL in broken PEM': [
+      'encoding_malformed',
+      { rootCrl: encodeUtf8('-----BEGIN X509 CRL-----\nMII\n-----END X509 CRL-----\n') },
+    ],
+    'holds a certificate for a CRL': [
+      'collateral_malformed',
+      { rootCrl: encodeUtf8(vendor.rootPem) },
+    ],
     'holds a CRL in broken hex': ['encoding_malformed', { rootCrl: encodeUtf8('30zz') }],
   }
 

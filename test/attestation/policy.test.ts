@@ -10,6 +10,8 @@ import {
   type GenuineQuote,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
+import { platformLevel, sgxCollateral, TDX_COMPONENTS } from '../support/collateral.ts'
+import { sgxFields } from '../support/quote.ts'
 import {
   createTeeVendor,
   type CollateralOverrides,
@@ -29,6 +31,25 @@ const genuine = async (
     now: vendor.now,
     trustedRoot: root,
   })
+
+const quoted = await genuine()
+
+/** A platform that matches an old level, to which two advisories apply. */
+const OUTDATED: CollateralOverrides = {
+  tcbInfo: {
+    fields: {
+      tcbLevels: [
+        platformLevel({
+          sgx: vendor.platform.components,
+          pcesvn: vendor.platform.pcesvn,
+          tdx: TDX_COMPONENTS,
+          tcbStatus: 'OutOfDate',
+          advisoryIDs: ['INTEL-SA-2', 'INTEL-SA-1'],
+        }),
+      ],
+    },
+  },
+}
 
 describe('the default policy rejects what is genuine but not wanted:', () => {
   const REJECTIONS: Record<
@@ -64,6 +85,64 @@ describe('the default policy rejects what is genuine but not wanted:', () => {
   })
 })
 
+describe('a policy compares what it expects:', () => {
+  const ff = (bytes: number): string => 'ff'.repeat(bytes)
+  const EXPECTATIONS: Record<string, [code: string, matching: object, other: object]> = {
+    FMSPC: [
+      'platform_not_expected',
+      { platform: { fmspc: ['B0C06F000000', ff(6)] } },
+      { platform: { fmspc: [ff(6)] } },
+    ],
+    PPID: [
+      'platform_not_expected',
+      { platform: { ppid: [vendor.platform.ppid] } },
+      { platform: { ppid: [ff(16)] } },
+    ],
+    MRSEAM: [
+      'seam_not_expected',
+      { platform: { mrseam: [quoted.measurements['mrseam']] } },
+      { platform: { mrseam: [ff(48)] } },
+    ],
+    MRSIGNERSEAM: [
+      'seam_not_expected',
+      { platform: { mrsignerseam: ['00'.repeat(48)] } },
+      { platform: { mrsignerseam: [ff(48)] } },
+    ],
+    'TEE TCB SVN': [
+      'tee_tcb_svn_too_low',
+      { platform: { min_tee_tcb_svn: `0a0103${'00'.repeat(13)}` } },
+      { platform: { min_tee_tcb_svn: `0a0104${'00'.repeat(13)}` } },
+    ],
+    attributes: [
+      'attributes_not_expected',
+      { tee: { attributes: { value: '0000001000000000', mask: ff(8) } } },
+      { tee: { attributes: { value: '0000005000000000', mask: ff(8) } } },
+    ],
+    'attributes under a mask': [
+      'attributes_not_expected',
+      { tee: { attributes: { value: ff(8), mask: '0000001000000000' } } },
+      { tee: { attributes: { value: ff(8), mask: '0000005000000000' } } },
+    ],
+    XFAM: [
+      'xfam_not_expected',
+      { tee: { xfam: { value: 'e702060000000000', mask: ff(8) } } },
+      { tee: { xfam: { value: 'e718060000000000', mask: ff(8) } } },
+    ],
+    'report data': [
+      'report_data_not_expected',
+      { report_data: '00'.repeat(64) },
+      { report_data: `${'00'.repeat(63)}01` },
+    ],
+  }
+
+  test.for(Object.entries(EXPECTATIONS))('%s', ([, [code, matching, other]]) => {
+    const accept = (expected: object) =>
+      acceptQuote(quoted, parsePolicy({ workload: 'any', ...expected }))
+    expect(accept(matching).workload).toBe('any')
+    expect(() => accept(other)).toThrow(expect.objectContaining({ name: 'PolicyError', code }))
+  })
+})
+
 describe('a policy weakens a rule only by name:', () => {
   const WEAKENINGS: Record<string, [object, Omit<QuoteFields, 'reportData'>]> = {
     debug: [{ debug: 'allow' }, { tdAttributes: '0100001000000000' }],
@@ -77,6 +156,44 @@ describe('a policy weakens a rule only by name:', () => {
   test.for(Object.entries(WEAKENINGS))('%s', async ([, [tee, fields]]) => {
     const policy = parsePolicy({ workload: 'any', tee })
     expect(acceptQuote(await genuine(fields), policy).workload).toBe('any')
+  })
+
+  test('advisories', async () => {
+    const quote = await genuine({}, OUTDATED)
+    const tcb = { accept: ['OutOfDate'] }
+    const accept = (more: object) =>
+      acceptQuote(quote, parsePolicy({ workload: 'any', tcb: { ...tcb, ...more } }))
+    expect(() => accept({})).toThrow(
+      expect.objectContaining({ code: 'advisory_not_tolerated', seen: 'INTEL-SA-1, INTEL-SA-2' }),
+    )
+    expect(() => accept({ tolerated_advisories: ['INTEL-SA-1'] })).toThrow(
+      expect.objectContaining({ seen: 'INTEL-SA-2', wanted: 'INTEL-SA-1' }),
+    )
+    expect(accept({ tolerated_advisories: ['INTEL-SA-2', 'INTEL-SA-1'] }).workload).toBe('any')
+    expect(accept({ tolerated_advisories: 'any' }).workload).toBe('any')
+  })
+
+  test('a grace after a new baseline, and no longer', async () => {
+    const quote = await genuine({}, { qeStatus: 'OutOfDate', platformStatus: 'UpToDate' })
+    expect(quote.tcb.status).toBe('OutOfDate')
+    const since = vendor.now - quote.tcb.baselineDate
+    const accept = (seconds: number) =>
+      acceptQuote(
+        quote,
+        parsePolicy({ workload: 'any', tcb: { out_of_date_grace_seconds: seconds } }),
+      )
+    expect(() => accept(since)).toThrow(
+      expect.objectContaining({ code: 'tcb_status_not_accepted' }),
+    )
+    expect(accept(since + 1).tcb.status).toBe('OutOfDate')
+  })
+
+  test('a grace is for OutOfDate alone', async () => {
+    const quote = await genuine({}, { platformStatus: 'ConfigurationNeeded' })
+    const tcb = { out_of_date_grace_seconds: 1e9 }
+    expect(() => acceptQuote(quote, parsePolicy({ workload: 'any', tcb }))).toThrow(
+      expect.objectContaining({ code: 'tcb_status_not_accepted' }),
+    )
   })
 
   test('tcb status', async () => {
@@ -94,9 +211,44 @@ test('collateral of an older TCB evaluation than required is rejected', async ()
   )
 })
 
-const quoted = await genuine()
 const seen = workloadRow(quoted, null)
 const CONFIG = `sha256:${'5a'.repeat(32)}`
+
+describe('an SGX enclave', () => {
+  const accept = (quote: GenuineQuote, policy: object) =>
+    acceptQuote(quote, parsePolicy({ workload: 'any', ...policy }))
+
+  test('is genuine and wanted', async () => {
+    const quote = await genuine(sgxFields(), sgxCollateral(3))
+    expect(quote.teeType).toBe('sgx')
+    expect(accept(quote, {}).tcb).toMatchObject({ status: 'UpToDate', tcbInfoVersion: 3 })
+    expect(workloadRow(quote, null)).toBeNull()
+  })
+
+  test('in debug mode is not wanted', async () => {
+    const quote = await genuine(sgxFields('0700000000000000e700000000000000'), sgxCollateral(3))
+    expect(() => accept(quote, {})).toThrow(expect.objectContaining({ code: 'debug_enabled' }))
+    expect(accept(quote, { tee: { debug: 'allow' } }).debug).toBe(true)
+  })
+
+  test('under collateral of the retired API is not wanted, but by name', async () => {
+    const quote = await genuine(sgxFields(), sgxCollateral(2))
+    expect(quote.tcb).toMatchObject({ status: 'UpToDate', tcbInfoVersion: 2 })
+    expect(() => accept(quote, {})).toThrow(expect.objectContaining({ code: 'tcb_info_retired' }))
+    expect(accept(quote, { tcb: { retired_tcb_info: 'allow' } }).workload).toBe('any')
+  })
+
+  test('is no TD that could be expected', async () => {
+    const quote = await genuine(sgxFields(), sgxCollateral(3))
+    expect(() => accept(quote, { workload: [seen] })).toThrow(
+      expect.objectContaining({ code: 'workload_not_expected' }),
+    )
+  })
+
+  test('under collateral for TDX is not genuine', async () => {
+    await expect(genuine(sgxFields())).rejects.toMatchObject({ code: 'tcb_info_wrong_tee' })
+  })
+})
 
 describe('an expected workload', () => {
   test('matches the measurements it names', () => {
@@ -105,15 +257,28 @@ describe('an expected workload', () => {
     expect(acceptQuote(quoted, policy).workload).toBe('pinned')
   })
 
-  test.for(['mrtd', 'rtmr0', 'rtmr1', 'rtmr2', 'rtmr3', 'mr_config_id'])(
-    'is refused where %s differs',
-    (member) => {
-      const policy = parsePolicy({ workload: [{ ...seen, [member]: 'ff'.repeat(48) }] })
-      expect(() => acceptQuote(quoted, policy)).toThrow(
-        expect.objectContaining({ code: 'workload_not_expected' }),
-      )
-    },
-  )
+  test.for([
+    'mrtd',
+    'rtmr0',
+    'rtmr1',
+    'rtmr2',
+    'rtmr3',
+    'mr_config_id',
+    'mr_owner',
+    'mr_owner_config',
+  ])('is refused where %s differs', (member) => {
+    const wanted = 'ff'.repeat(48)
+    const far = { ...seen, mrtd: wanted, rtmr0: wanted, rtmr1: wanted, rtmr2: wanted }
+    const policy = parsePolicy({ workload: [far, { ...seen, [member]: wanted }] })
+    // Of several rows, the one that comes nearest is named.
+    expect(() => acceptQuote(quoted, policy)).toThrow(
+      expect.objectContaining({
+        code: 'workload_not_expected',
+        seen: expect.stringMatching(new RegExp(`^${member} [0-9a-f]{96}$`)),
+        wanted: `${member} ${wanted}`,
+      }),
+    )
+  })
 
   test('is refused where the configuration differs, or none was proven', () => {
     const policy = parsePolicy({ workload: [{ ...seen, config_digest: CONFIG }] })
@@ -128,7 +293,16 @@ describe('an expected workload', () => {
 
 describe('a policy document is refused', () => {
   const any = 'any'
-  const row = { mrtd: any, rtmr0: any, rtmr1: any, rtmr2: any, rtmr3: any, mr_config_id: any }
+  const row = {
+    mrtd: any,
+    rtmr0: any,
+    rtmr1: any,
+    rtmr2: any,
+    rtmr3: any,
+    mr_config_id: any,
+    mr_owner: any,
+    mr_owner_config: any,
+  }
   const BAD: Record<string, unknown> = {
     'that is no object': 'workload: any',
     'without a workload': {},
@@ -145,6 +319,12 @@ describe('a policy document is refused', () => {
       workload: 'any',
       tcb: { accept: ['TcbNotSupported'] },
     },
+    'with an empty list of platforms': { workload: 'any', platform: { fmspc: [] } },
+    'with bits that are no eight bytes': {
+      workload: 'any',
+      tee: { attributes: { value: 'ff', mask: 'ff' } },
+    },
+    'with a negative grace': { workload: 'any', tcb: { out_of_date_grace_seconds: -1 } },
     'that accepts no status': { workload: 'any', tcb: { accept: [] } },
   }
 

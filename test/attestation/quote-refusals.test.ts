@@ -9,7 +9,7 @@ import {
   type GenuineQuote,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
-import { isvLevel, platformLevel, TDX_COMPONENTS } from '../support/collateral.ts'
+import { isvLevel, levelV2, platformLevel, TDX_COMPONENTS } from '../support/collateral.ts'
 import { boolean, integer, octetString, oid, sequence } from '../support/der.ts'
 import { intelName, KEY_USAGE, newSigningKey } from '../support/pki.ts'
 import { sgxEntry, sgxExtension } from '../support/sgx-extension.ts'
@@ -71,6 +71,12 @@ const grow = (offsets: readonly number[]) => (bytes: Uint8Array) => {
   return grown
 }
 
+/** Collateral that brings a PCK chain for quotes without one. */
+const bringing = (chain: string) => (collateral: Collateral) => ({
+  ...collateral,
+  pck_certificate_chain: chain,
+})
+
 /** An SGX extension in which one entry was replaced, or dropped where nothing replaces it. */
 const extensionWith = (arc: number, replacement: Uint8Array | null): Attempt =>
   chainWith('leaf', {
@@ -86,6 +92,7 @@ const extensionWith = (arc: number, replacement: Uint8Array | null): Attempt =>
     }),
   })
 
+const CURRENT_MODULE = { teeTcbSvn2: '0a010300000000000000000000000000' }
 const { leaf, intermediate, tcbSigning, root: rootCertificate } = vendor.certificates
 
 /** One step fails at a time; everything else is as genuine as in the first test. */
@@ -135,10 +142,41 @@ const REFUSALS: Record<string, [step: string, code: string, attempt: Attempt]> =
     'qe_vendor_unknown',
     { quote: { qeVendorId: '00'.repeat(16) } },
   ],
-  'certification data that is no PCK chain': [
+  'certification data of an unknown type': [
     'parse',
     'certification_data_unsupported',
-    { quote: { certificationType: 4 } },
+    { quote: { certificationType: 7 } },
+  ],
+  'a PCK leaf alone, with no chain brought along': [
+    'parse',
+    'certification_data_unsupported',
+    { quote: { certificationType: 4, chain: vendor.certificates.leaf.pem } },
+  ],
+  'a PCK leaf alone, with the chain of another platform': [
+    'pck_chain',
+    'certificate_chain_mismatch',
+    {
+      quote: { certificationType: 4, chain: vendor.certificates.leaf.pem },
+      edit: bringing(stranger.pckChain()),
+    },
+  ],
+  'no PCK leaf where the type says there is one': [
+    'pck_chain',
+    'certificate_chain_mismatch',
+    { quote: { certificationType: 4, chain: '' }, edit: bringing(vendor.pckChain()) },
+  ],
+  'an encrypted PPID of the wrong length': [
+    'parse',
+    'quote_malformed',
+    { quote: { certificationType: 3, chain: 'a'.repeat(403) }, edit: bringing(vendor.pckChain()) },
+  ],
+  'a PPID, with the chain of another platform under the same root': [
+    'qe_report',
+    'qe_report_signature_invalid',
+    {
+      quote: { certificationType: 1, chain: 'a'.repeat(36) },
+      edit: bringing(vendor.pckChain({ leaf: vendor.issue('leaf', { key: newSigningKey() }) })),
+    },
   ],
   'certification data of another outer type': [
     'parse',
@@ -501,10 +539,20 @@ const REFUSALS: Record<string, [step: string, code: string, attempt: Attempt]> =
     'tcb_info_wrong_tee',
     { collateral: { tcbInfo: { fields: { id: 'SGX' } } } },
   ],
-  'TCB info of another version': [
+  'TCB info of an unknown version': [
+    'tcb_info',
+    'tcb_info_malformed',
+    { collateral: { tcbInfo: { fields: { version: 4 } } } },
+  ],
+  'TCB info of the version that knew SGX alone': [
     'tcb_info',
     'tcb_info_wrong_tee',
-    { collateral: { tcbInfo: { fields: { version: 2 } } } },
+    { collateral: { tcbInfo: { fields: { version: 2, tcbLevels: [levelV2()] } } } },
+  ],
+  'TCB info of version 2 without a component': [
+    'tcb_info',
+    'tcb_info_malformed',
+    { collateral: { tcbInfo: { fields: { version: 2, tcbLevels: [levelV2(15)] } } } },
   ],
   'TCB info for another FMSPC': [
     'tcb_info',
@@ -639,8 +687,25 @@ test.for([null, 'text', {}, { ...vendor.collateral(), tcb_info: 1 }])(
   },
 )
 
-test('zero padding after the quote is what platforms append', async () => {
-  await expect(attempt({ quote: { padding: 500 } })).resolves.toBeDefined()
+test('zero padding after the quote is what platforms append, and is reported', async () => {
+  expect((await attempt({ quote: { padding: 500 } })).padding).toBe(500)
+  expect((await attempt({})).padding).toBe(0)
+})
+
+test.for([
+  [1, 'a'.repeat(36)],
+  [2, 'a'.repeat(276)],
+  [3, 'a'.repeat(404)],
+  [4, vendor.certificates.leaf.pem],
+] as const)('certification data of type %i verifies with a chain brought along', async (given) => {
+  const [certificationType, chain] = given
+  const edit = bringing(vendor.pckChain())
+  expect((await attempt({ quote: { certificationType, chain }, edit })).tcb.status).toBe('UpToDate')
+})
+
+test('a chain brought along never replaces the one of the quote', async () => {
+  const edit = bringing(stranger.pckChain())
+  expect((await attempt({ edit })).tcb.status).toBe('UpToDate')
 })
 
 describe('a quote is refused for', () => {
@@ -695,6 +760,18 @@ describe('TCB status', () => {
 
   test.for(Object.entries(STATUSES))('%s', async ([, [status, given]]) => {
     expect((await attempt(given)).tcb.status).toBe(status)
+  })
+
+  test('tells launch and current apart where the quote does', async () => {
+    const { tcb } = await attempt({
+      quote: { version: 5, teeTcbSvn: '04010300000000000000000000000000', ...CURRENT_MODULE },
+    })
+    expect(tcb).toMatchObject({ launchStatus: 'OutOfDate', currentStatus: 'UpToDate' })
+    expect((await attempt({})).tcb).toMatchObject({
+      launchStatus: 'UpToDate',
+      currentStatus: null,
+      tcbInfoVersion: 3,
+    })
   })
 
   test('carries the advisories of the matched level', async () => {

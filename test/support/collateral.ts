@@ -86,6 +86,28 @@ export function platformLevel(level: PlatformLevel) {
   return { tcb, tcbDate, tcbStatus, ...(advisoryIDs === undefined ? {} : { advisoryIDs }) }
 }
 
+/** A TCB level as the retired version 2 writes it, with this many components. */
+export function levelV2(components = 16) {
+  const named = Array.from({ length: components }, (_, index) => [
+    `sgxtcbcomp${String(index + 1).padStart(2, '0')}svn`,
+    0,
+  ])
+  const tcb: Record<string, number> = { ...Object.fromEntries(named), pcesvn: 0 }
+  return { tcb, tcbDate: CURRENT, tcbStatus: 'UpToDate' }
+}
+
+/** Overrides that turn the default collateral into that of SGX, with TCB info of this version. */
+export const sgxCollateral = (version: 2 | 3): CollateralOverrides => ({
+  tcbInfo:
+    version === 3
+      ? { fields: { id: 'SGX' }, without: ['tdxModule', 'tdxModuleIdentities'] }
+      : {
+          fields: { version, tcbLevels: [levelV2()] },
+          without: ['id', 'tdxModule', 'tdxModuleIdentities'],
+        },
+  qeIdentity: { fields: { id: 'QE' } },
+})
+
 /** The `tdxtcbcomponents` that a default quote meets. */
 export const TDX_COMPONENTS: readonly number[] = [5, 0, 3, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0]
 

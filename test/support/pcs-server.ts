@@ -11,6 +11,10 @@ type PcsRoute = 'tcb' | 'qeIdentity' | 'pckCrl' | 'rootCrl'
 interface PcsControl {
   /** Routes that answer with this HTTP status and nothing else. */
   fail: Partial<Record<PcsRoute, number>>
+  /** The `Retry-After` of those answers. */
+  retryAfter: string | null
+  /** How CRLs are served: Intel's way, or those of mirrors. */
+  crl: 'der' | 'pem' | 'hex'
   /** What is served; `at` moves its validity. */
   collateral: CollateralOverrides
   /** Accept requests and never answer. */
@@ -42,14 +46,25 @@ const ROOT_CRL_PATH = '/IntelSGXRootCA.der'
 const ROUTES: ReadonlyMap<string, PcsRoute> = new Map([
   ['/tdx/certification/v4/tcb', 'tcb'],
   ['/tdx/certification/v4/qe/identity', 'qeIdentity'],
+  // What the documents of these say is SGX only where a test says so.
+  ['/sgx/certification/v4/tcb', 'tcb'],
+  ['/sgx/certification/v4/qe/identity', 'qeIdentity'],
   ['/sgx/certification/v4/pckcrl', 'pckCrl'],
   [ROOT_CRL_PATH, 'rootCrl'],
+  // PCCS mirrors have it here.
+  ['/sgx/certification/v4/rootcacrl', 'rootCrl'],
 ])
 
 /** Intel's Provisioning Certification Service, version 4, for one platform: routes, bodies and headers. */
 export async function startPcsServer(options: PcsOptions): Promise<PcsServer> {
   const requests: string[] = []
-  const control: PcsControl = { fail: {}, collateral: {}, hang: false }
+  const control: PcsControl = {
+    fail: {},
+    retryAfter: null,
+    crl: 'der',
+    collateral: {},
+    hang: false,
+  }
   const server = createServer((request, response) => {
     const target = request.url ?? '/'
     requests.push(target)
@@ -59,10 +74,13 @@ export async function startPcsServer(options: PcsOptions): Promise<PcsServer> {
     const route = ROUTES.get(pathname)
     const failure = route === undefined ? 404 : control.fail[route]
     if (route === undefined || failure !== undefined) {
-      response.writeHead(failure ?? 404).end()
+      const { retryAfter } = control
+      response
+        .writeHead(failure ?? 404, retryAfter === null ? {} : { 'retry-after': retryAfter })
+        .end()
       return
     }
-    answer(response, content(route, searchParams, options, control.collateral))
+    answer(response, content(route, searchParams, options, control))
   })
   await listen(server)
   const url = `http://127.0.0.1:${portOf(server)}`
@@ -82,9 +100,9 @@ function content(
   route: PcsRoute,
   query: URLSearchParams,
   options: PcsOptions,
-  overrides: CollateralOverrides,
+  control: PcsControl,
 ): Answer | number {
-  const served = options.collateral(overrides)
+  const served = options.collateral(control.collateral)
   switch (route) {
     case 'tcb': {
       const fmspc = query.get('fmspc') ?? ''
@@ -105,14 +123,19 @@ function content(
     case 'pckCrl': {
       if (query.get('ca') !== options.ca) return 404
       const chain = ['SGX-PCK-CRL-Issuer-Chain', served.pck_crl_issuer_chain] as const
-      const der = hex(served.pck_crl)
-      return query.get('encoding') === 'der'
-        ? { type: 'application/pkix-crl', body: der, chain }
-        : { type: 'application/x-pem-file', body: toPem(der, 'X509 CRL'), chain }
+      return { ...crl(served.pck_crl, control.crl), chain }
     }
     case 'rootCrl':
-      return { type: 'application/pkix-crl', body: hex(served.root_ca_crl) }
+      return crl(served.root_ca_crl, control.crl)
   }
+}
+
+function crl(text: string, form: PcsControl['crl']): Answer {
+  if (form === 'hex') return { type: 'text/plain', body: text }
+  const der = hex(text)
+  return form === 'der'
+    ? { type: 'application/pkix-crl', body: der }
+    : { type: 'application/x-pem-file', body: toPem(der, 'X509 CRL') }
 }
 
 function answer(response: ServerResponse, found: Answer | number): void {

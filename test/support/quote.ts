@@ -80,6 +80,8 @@ export interface QuoteKeys {
 const QE_VENDOR_INTEL = '939a7233f79c4ca9940a0db3957f0607'
 export const TD_QE_MRSIGNER = 'dc9e2a7c6f948f17474e34a7fc43ed030f7c1563f1babddf6340c82e0e54a8c5'
 const TEE_TDX = 0x81
+const HEADER_LENGTH = 48
+const SGX_REPORT_LENGTH = 384
 const HEADER_AND_BODY_V4 = { version: 4, bodyType: 2 } as const
 const BODY_SIZES: Readonly<Record<number, number>> = { 2: 584, 3: 648 }
 
@@ -121,6 +123,19 @@ const QE_DEFAULTS = {
   isvSvn: 7,
   authData: '000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f',
 } as const satisfies QeFields
+
+/** Fields that make a version 4 quote of an SGX enclave with these ATTRIBUTES (16 bytes). */
+export const sgxFields = (attributes: Octets = '0500000000000000e700000000000000') =>
+  ({
+    teeType: 0,
+    beforeSigning: (signed: Bytes) =>
+      concat(
+        signed.slice(0, HEADER_LENGTH),
+        zeros(48),
+        octets(attributes),
+        zeros(SGX_REPORT_LENGTH - 64),
+      ),
+  }) as const satisfies Partial<QuoteFields>
 
 /** A TDX quote of version 4 or 5, signed as a real platform signs. */
 export function buildQuote(fields: QuoteFields, keys: QuoteKeys): Bytes {

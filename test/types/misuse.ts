@@ -1,10 +1,19 @@
 /* Programs that must not compile. The type check fails if one of them starts to. */
-import type { Clock, GenuineQuote, Policy, VerifiedEndpoint } from '@vouchgate/attestation'
-import { acceptQuote, buildSession, verifyQuote } from '@vouchgate/attestation'
+import type {
+  Clock,
+  EventLog,
+  GenuineQuote,
+  LaunchClaims,
+  Policy,
+  VerifiedEndpoint,
+} from '@vouchgate/attestation'
+import { acceptQuote, buildSession, launchClaims, verifyQuote } from '@vouchgate/attestation'
 // @ts-expect-error the class is exported as a type only, so nobody else can construct one
 import { VerifiedEndpoint as ForgedEndpoint } from '@vouchgate/attestation'
 // @ts-expect-error so is the verdict on a quote
 import { GenuineQuote as ForgedQuote } from '@vouchgate/attestation'
+// @ts-expect-error and a log that replays
+import { VerifiedEventLog as ForgedLog } from '@vouchgate/attestation'
 // @ts-expect-error a consent is a type too: only policy makes one
 import { PlaintextConsent as ForgedConsent } from '../../src/consent.ts'
 import type { PlaintextConsent } from '../../src/consent.ts'
@@ -31,6 +40,8 @@ declare const request: RequestId
 declare const provider: ProviderId
 declare const body: Sensitive<Uint8Array>
 declare const evidence: Uint8Array
+declare const eventLog: EventLog
+declare const launch: LaunchClaims
 
 const { origin, binding, expiresAt } = real
 const lookAlike = { origin, binding, expiresAt }
@@ -86,4 +97,13 @@ export const n = new GatewayError('oops')
 // @ts-expect-error a message is never given by the caller
 export const o = new GatewayError('internal', 'the prompt was …')
 
-export type Unused = typeof ForgedEndpoint | typeof ForgedQuote | typeof ForgedConsent
+// @ts-expect-error a claim has no value until its status was looked at
+export const p = launch.composeHash.value
+// @ts-expect-error a log that was only read says nothing of a launch
+export const q = launchClaims({ log: eventLog, platforms: 'any' })
+
+export type Unused =
+  | typeof ForgedEndpoint
+  | typeof ForgedQuote
+  | typeof ForgedLog
+  | typeof ForgedConsent
