@@ -74,8 +74,12 @@ export function quoteLines(style: Style, quote: GenuineQuote): string[] {
   return [
     style.fact('TEE', `Intel ${quote.teeType.toUpperCase()}, quote version ${quote.quoteVersion}`),
     style.fact('TCB status', `${tcb.status}${date}`),
+    ...(tcb.currentStatus === null
+      ? []
+      : [style.fact('launch, now', `${tcb.launchStatus}, ${tcb.currentStatus}`)]),
     ...(tcb.advisoryIds.length === 0 ? [] : [style.fact('advisories', tcb.advisoryIds.join(', '))]),
     style.fact('debug', quote.debug ? 'yes' : 'no'),
+    ...(quote.padding === 0 ? [] : [style.fact('padding', `${quote.padding} zero bytes`)]),
     style.fact(name.toUpperCase(), value),
   ]
 }

@@ -14,6 +14,8 @@ const CLI_ERRORS = {
   file_unreadable: entry(30, 'an input file cannot be read'),
   file_too_large: entry(30, 'an input file is over the size limit'),
   file_not_written: entry(1, 'the output file cannot be written'),
+  platform_required: entry(2, 'name the platform: --quote FILE, or --fmspc HEX and --ca NAME'),
+  output_required: entry(2, 'say where the collateral goes: --out FILE, --bundle FILE or both'),
   yaml_malformed: entry(30, 'the policy is not one YAML or JSON document'),
   policy_without_workload: entry(
     30,

@@ -71,6 +71,8 @@ const HOW_TO_WRITE_A_POLICY = [
   '      rtmr2: "<96 hex digits>"',
   '      rtmr3: any',
   '      mr_config_id: any',
+  '      mr_owner: any',
+  '      mr_owner_config: any',
   '      config_digest: "sha256:<64 hex digits>"',
   '',
   'To see what a gateway runs before you decide, say so by name, and only genuineness is proven:',

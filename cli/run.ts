@@ -1,5 +1,6 @@
 import { Command, CommanderError } from 'commander'
 import { SOFTWARE } from '../src/version.ts'
+import { addCollateral } from './commands/collateral-fetch.ts'
 import { addConfig } from './commands/config-check.ts'
 import { addConnect } from './commands/connect.ts'
 import { addDemo } from './commands/demo.ts'
@@ -70,4 +71,5 @@ const COMMANDS = [
   addVerifyQuote,
   addVerifyReceipt,
   addVerifySession,
+  addCollateral,
 ]

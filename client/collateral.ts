@@ -7,15 +7,23 @@ import {
   parseJson,
   pcsRoutes,
   type Collateral,
+  type CollateralKey,
   type PcsAnswer,
 } from '@vouchgate/attestation'
 import { createReadStream } from 'node:fs'
+import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'undici'
 import { discard, readBounded } from './bounded.ts'
-import { ChannelError } from './errors.ts'
+import { ChannelError, type ChannelErrorCode } from './errors.ts'
 
 /** Finds the collateral that a quote needs. What it finds is verified with the quote, not here. */
 export type CollateralSource = (quote: Uint8Array) => Promise<Collateral>
+
+/** Chooses between offered collateral and what the caller knows. */
+export type CollateralWeigh = (quote: Uint8Array, offered: Collateral) => Promise<Collateral>
+
+/** Fetches the collateral of a platform. What it fetches is verified by the caller. */
+export type CollateralFetch = (key: CollateralKey) => Promise<Collateral>
 
 export const INTEL_PCS_URL = 'https://api.trustedservices.intel.com'
 const INTEL_ROOT_CRL_URL = 'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der'
@@ -32,37 +40,53 @@ export interface PcsOptions {
   readonly timeoutMs: number
 }
 
-/** Collateral from Intel's Provisioning Certification Service, API v4: four documents, fetched at once. */
-export function pcsCollateral(options: PcsOptions): CollateralSource {
+/**
+ * Collateral from Intel's Provisioning Certification Service, API v4, or a mirror of it: four documents, fetched
+ * at once. Rejects with `ChannelError`, or `EvidenceError` where an answer cannot be read.
+ */
+export function pcsFetch(options: PcsOptions): CollateralFetch {
   const { timeoutMs } = options
   const base = options.baseUrl.replace(/\/+$/, '')
   const fallback = base === INTEL_PCS_URL ? INTEL_ROOT_CRL_URL : base + MIRROR_ROOT_CRL_PATH
   const rootCrlUrl = options.rootCrlUrl ?? fallback
-  return async (quote) => {
-    const routes = pcsRoutes(await collateralKey(quote))
+  return async (key) => {
+    const routes = pcsRoutes(key)
     const signal = AbortSignal.timeout(timeoutMs)
     const [tcb, qeIdentity, pckCrl, rootCrl] = await Promise.all([
-      fetchDocument(base + routes.tcb, signal, ISSUER_CHAIN_HEADERS.tcb),
-      fetchDocument(base + routes.qeIdentity, signal, ISSUER_CHAIN_HEADERS.qeIdentity),
-      fetchDocument(base + routes.pckCrl, signal, ISSUER_CHAIN_HEADERS.pckCrl),
-      fetchDocument(rootCrlUrl, signal, null),
+      fetchDocument(base + routes.tcb, signal, { header: ISSUER_CHAIN_HEADERS.tcb, byFmspc: true }),
+      fetchDocument(base + routes.qeIdentity, signal, { header: ISSUER_CHAIN_HEADERS.qeIdentity }),
+      fetchDocument(base + routes.pckCrl, signal, { header: ISSUER_CHAIN_HEADERS.pckCrl }),
+      fetchDocument(rootCrlUrl, signal, {}),
     ])
     return assembleCollateral({ tcb, qeIdentity, pckCrl, rootCrl: rootCrl.body })
   }
+}
+
+/** The same for the platform that a quote names. */
+export function pcsCollateral(options: PcsOptions): CollateralSource {
+  const fetch = pcsFetch(options)
+  return async (quote) => fetch(await collateralKey(quote))
+}
+
+interface Expected {
+  /** That carries the issuer chain. */
+  readonly header?: string
+  /** Whether the service answers 400 or 404 for a platform that it does not know. */
+  readonly byFmspc?: boolean
 }
 
 /** undici's errors carry the URL, so they are dropped. */
 async function fetchDocument(
   url: string,
   signal: AbortSignal,
-  chainHeader: string | null,
+  expected: Expected,
 ): Promise<PcsAnswer> {
   try {
     const { statusCode, headers, body } = await request(url, { signal })
-    const issuerChain = chainHeader === null ? '' : headers[chainHeader]
+    const issuerChain = expected.header === undefined ? '' : headers[expected.header]
     if (statusCode !== 200 || typeof issuerChain !== 'string') {
       discard(body)
-      throw new ChannelError('collateral_unavailable')
+      throw statusError(statusCode, headers, expected)
     }
     const document = await readBounded(body, MAX_DOCUMENT)
     if (document === null) throw new ChannelError('collateral_too_large')
@@ -70,6 +94,32 @@ async function fetchDocument(
   } catch (error) {
     throw error instanceof ChannelError ? error : new ChannelError('collateral_unavailable')
   }
+}
+
+/** The statuses of Intel's API v4. */
+const STATUSES: Readonly<Record<number, ChannelErrorCode>> = {
+  410: 'collateral_withdrawn',
+  429: 'collateral_rate_limited',
+}
+
+function statusError(
+  status: number,
+  headers: IncomingHttpHeaders,
+  { byFmspc = false }: Expected,
+): ChannelError {
+  const unknown = byFmspc && (status === 400 || status === 404)
+  if (unknown) return new ChannelError('collateral_platform_unknown')
+  const other = status >= 500 ? 'collateral_service_failed' : 'collateral_unavailable'
+  return new ChannelError(STATUSES[status] ?? other, retryAfter(headers))
+}
+
+const MAX_RETRY_AFTER_SECONDS = 3600
+
+/** A number of seconds; a mirror cannot ask to be left alone for longer than an hour. */
+function retryAfter(headers: IncomingHttpHeaders): number | null {
+  const text = headers['retry-after']
+  if (text === undefined || !/^\d{1,9}$/.test(text)) return null
+  return Math.min(Number(text), MAX_RETRY_AFTER_SECONDS)
 }
 
 /** Collateral that was fetched before, as one JSON document. Its age is judged with the quote. */

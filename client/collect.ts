@@ -7,10 +7,12 @@ import {
   toHex,
   type Bytes,
   type Clock,
+  type Collateral,
+  type ParsedReport,
 } from '@vouchgate/attestation'
 import { Client } from 'undici'
 import { discard, readBounded } from './bounded.ts'
-import type { CollateralSource } from './collateral.ts'
+import type { CollateralSource, CollateralWeigh } from './collateral.ts'
 import { ChannelError } from './errors.ts'
 import { connectorOf, openTls } from './pinned.ts'
 
@@ -84,6 +86,8 @@ export interface CollectInput {
   readonly nonce: string
   /** Asked where the report carries no collateral. */
   readonly pcs: CollateralSource
+  /** What to use where the report carries some. Default: that, since every piece of it is signed. */
+  readonly weigh?: CollateralWeigh | undefined
   readonly timeoutMs: number
   readonly clock: Clock
 }
@@ -92,24 +96,31 @@ export interface CollectInput {
  * Everything one verification of an ACI/1 service consumes, as the bytes that `verifyEndpoint` judges now
  * and anyone can judge again later. Nothing is verified here.
  *
- * Collateral out of the report is as good as Intel's own: every piece of it is signed.
+ * Collateral out of the report is signed by Intel like any other. It may be an older edition that still is valid,
+ * which only a caller with a newer one can tell.
  *
  * @throws ChannelError where it cannot be collected, EvidenceError where the report cannot be read.
  */
 export async function collectAci(input: CollectInput): Promise<Bytes> {
-  const { origin, nonce, pcs, timeoutMs, clock } = input
+  const { origin, nonce, timeoutMs, clock } = input
   const { spkiSha256, report } = await observe(origin, nonce, timeoutMs)
   const { evidence } = parseReport(report).attestation
-  const collateral =
-    evidence.collateral === undefined
-      ? await pcs(fromHex(evidence.quote))
-      : parseCollateral(evidence.collateral)
   return encodeAciEvidence({
     collected_at: clock.now(),
     origin,
     nonce,
     observed_spki_sha256: toHex(spkiSha256),
     report,
-    collateral,
+    collateral: await collateralOf(evidence, input),
   })
+}
+
+async function collateralOf(
+  { quote: hex, collateral }: ParsedReport['attestation']['evidence'],
+  { pcs, weigh }: CollectInput,
+): Promise<Collateral> {
+  const quote = fromHex(hex)
+  if (collateral === undefined) return pcs(quote)
+  const offered = parseCollateral(collateral)
+  return weigh === undefined ? offered : weigh(quote, offered)
 }

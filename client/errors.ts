@@ -19,6 +19,24 @@ const CHANNEL_ERRORS = {
   report_unavailable: entry('unavailable', 'the service does not serve its attestation report'),
   report_too_large: entry('malformed', 'the attestation report is over the size limit'),
   collateral_unavailable: entry('unavailable', 'the collateral of the quote cannot be fetched'),
+  collateral_platform_unknown: entry(
+    'unavailable',
+    'the collateral service does not know this platform',
+  ),
+  collateral_withdrawn: entry(
+    'unavailable',
+    'the collateral service has withdrawn this collateral',
+  ),
+  collateral_rate_limited: entry(
+    'unavailable',
+    'the collateral service asks to be asked less often',
+  ),
+  collateral_service_failed: entry('unavailable', 'the collateral service has an error of its own'),
+  collateral_refused: entry('unavailable', 'the collateral service serves what does not hold'),
+  collateral_expired: entry(
+    'unavailable',
+    'the collateral has expired and no newer one can be fetched',
+  ),
   collateral_too_large: entry('malformed', 'the collateral is over the size limit'),
 } as const satisfies Record<string, Entry>
 
@@ -29,11 +47,14 @@ export class ChannelError extends Error {
   override readonly name = 'ChannelError'
   readonly code: ChannelErrorCode
   readonly kind: FailureKind
+  /** How long the other side asks to be left alone; null where it does not say. */
+  readonly retryAfterSeconds: number | null
 
-  constructor(code: ChannelErrorCode) {
+  constructor(code: ChannelErrorCode, retryAfterSeconds: number | null = null) {
     super(CHANNEL_ERRORS[code].message)
     this.code = code
     this.kind = CHANNEL_ERRORS[code].kind
+    this.retryAfterSeconds = retryAfterSeconds
   }
 }
 

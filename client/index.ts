@@ -3,6 +3,8 @@ export {
   fileCollateral,
   INTEL_PCS_URL,
   pcsCollateral,
+  pcsFetch,
+  type CollateralFetch,
   type CollateralSource,
   type PcsOptions,
 } from './collateral.ts'

@@ -76,6 +76,8 @@ const row = (mrtd: string, config_digest: string) => ({
   rtmr2: 'any',
   rtmr3: 'any',
   mr_config_id: 'any',
+  mr_owner: 'any',
+  mr_owner_config: 'any',
   config_digest,
 })
 

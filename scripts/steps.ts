@@ -7,9 +7,21 @@ export interface Removal {
   readonly replacement: string
 }
 
-/** Which tests judge which sources. Every `throw` of a coded error below a prefix is removed in turn. */
+const ACI = ['endpoint', 'receipt', 'parsers', 'eventlog-endpoint'].map(
+  (name) => `test/attestation/${name}`,
+)
+const QUOTES = ['quote-refusals', 'policy', 'parsers', 'pcs', 'collateral', 'x509'].map(
+  (name) => `test/attestation/${name}`,
+)
+
+/** Which tests judge which sources, by the first prefix that fits. Every `throw` of a coded error below a prefix is removed in turn. */
 export const SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
-  ['attestation', ['test/attestation']],
+  ['attestation/eventlog', ['test/attestation/eventlog']],
+  ['attestation/sev-snp', ['test/attestation/sev-snp']],
+  ['attestation/azure', ['test/attestation/azure']],
+  ['attestation/aci', ACI],
+  ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
+  ['attestation', QUOTES],
   ['enclave/quote-source.ts', ['test/enclave']],
   ['enclave/enclave.ts', ['test/enclave/enclave.test.ts']],
   ['client/pinned.ts', ['test/client']],
@@ -21,6 +33,9 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/upstream/channel.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/aci.ts', ['test/src/sessions.test.ts']],
+  ['src/collateral.ts', ['test/src/collateral.test.ts']],
+  ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
+  ['client/collateral.ts', ['test/client/collateral.test.ts']],
   ['src/session-slot.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
@@ -56,7 +71,24 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
     "  if (quote.body.tee === 'tdx') verifyTdxModule(quote.body.report, tcbInfo)\n",
     '',
   ],
+  // attestation/tdx/verify-collateral.ts
+  ['attestation/tdx/verify-collateral.ts', '  await verifyCrl(rootCrl, root, now)\n', ''],
+  ['attestation/tdx/verify-collateral.ts', '  await verifyCrl(pckCrl, ca, now)\n', ''],
+  [
+    'attestation/tdx/verify-collateral.ts',
+    '  checkTcbInfoSubject(tcbInfo, key.tee, { fmspc: key.fmspc, pceId: null })\n',
+    '',
+  ],
+  ['attestation/tdx/verify-collateral.ts', '  checkQeIdentitySubject(qeIdentity, key.tee)\n', ''],
   // attestation/tdx/chain.ts
+  ['attestation/tdx/chain.ts', '  checkNames([ca, [name]], [root, [ROOT_NAME]], refuse)\n', ''],
+  ['attestation/tdx/chain.ts', '  checkAuthority(ca, 0, refuse)\n', ''],
+  ['attestation/tdx/chain.ts', '  await checkLink(ca, root, now, refuse)\n', ''],
+  [
+    'attestation/tdx/chain.ts',
+    '  await checkRoot(root, trusted, now, refuse)\n  return { ca, root }\n',
+    '  return { ca, root }\n',
+  ],
   [
     'attestation/tdx/chain.ts',
     '  checkNames([leaf, [PCK_NAME]], [intermediate, PCK_CA_NAMES], refuse)\n',
@@ -111,6 +143,93 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
     'equalBytes(report.mrSignerSeam, fromHex(expected.mrsigner)) &&',
     '',
   ],
+  // attestation/sev-snp: the steps of verify.ts, and conditions that share one refusal
+  ['attestation/sev-snp/verify.ts', '  await verifySignature(report, chain)\n', ''],
+  ['attestation/sev-snp/chain.ts', '  checkValidity(root, now)\n', ''],
+  ['attestation/sev-snp/chain.ts', '  await checkLink(signer, root, now)\n', ''],
+  ['attestation/sev-snp/chain.ts', '  checkAuthority(signer)\n', ''],
+  ['attestation/sev-snp/chain.ts', '  await checkLink(endorsement, signer, now)\n', ''],
+  [
+    'attestation/sev-snp/chain.ts',
+    "  if (!equalBytes(subject.issuer, issuer.subject)) refuse('certificate_name_mismatch')\n",
+    '',
+  ],
+  [
+    'attestation/sev-snp/chain.ts',
+    "  if (!(await subject.isSignedBy(issuer.rsa))) refuse('certificate_signature_invalid')\n",
+    '',
+  ],
+  [
+    'attestation/sev-snp/chain.ts',
+    "  if (subject.unknownCritical) refuse('certificate_critical_extension')\n",
+    '',
+  ],
+  ['attestation/sev-snp/chain.ts', '  checkValidity(subject, now)\n', ''],
+  ['attestation/sev-snp/chain.ts', 'now < notBefore || ', ''],
+  ['attestation/sev-snp/chain.ts', 'constraints?.ca !== true || ', ''],
+  ['attestation/sev-snp/chain.ts', 'leaf.p384 === null || ', ''],
+  ['attestation/sev-snp/endorsement.ts', '  checkProduct(report, chain)\n', ''],
+  [
+    'attestation/sev-snp/endorsement.ts',
+    "  if (chain.kind === 'vcek') checkChip(report, chain)\n",
+    '',
+  ],
+  ['attestation/sev-snp/endorsement.ts', 'equalBytes(endorsed, chipId.subarray(0, length)) &&', ''],
+  ['attestation/sev-snp/endorsement.ts', 'endorsed !== product || ', ''],
+  ['attestation/sev-snp/endorsement.ts', ' || !same', ''],
+  ['attestation/sev-snp/report.ts', '!has(POLICY.mustBeOne) || ', ''],
+  ['attestation/sev-snp/report.ts', ' || (keyInfo & MASK_CHIP_KEY) !== 0', ''],
+  ['attestation/sev-snp/accept.ts', '  checkGuest(genuine, policy)\n', ''],
+  ['attestation/sev-snp/accept.ts', '  checkPlatform(genuine, policy)\n', ''],
+  ['attestation/sev-snp/accept.ts', '  checkTcb(genuine, policy)\n', ''],
+  ['attestation/sev-snp/accept.ts', '  checkIdentity(genuine, policy)\n', ''],
+  ['attestation/sev-snp/accept.ts', ' && isTcbAtLeast(tcb.current, tcb.committed)', ''],
+  ['attestation/sev-snp/certificate.ts', '!pss || rsa', 'rsa'],
+  // attestation/eventlog: conditions that share one refusal
+  ['attestation/eventlog/ccel.ts', 'record.type === EV_NO_ACTION || ', ''],
+  ['attestation/eventlog/ccel.ts', ' || rtmr === null', ' && rtmr === null'],
+  ['attestation/eventlog/ccel.ts', 'type !== EV_NO_ACTION || ', ''],
+  ['attestation/eventlog/ccel.ts', '!isZero(digest) || ', ''],
+  ['attestation/eventlog/ccel.ts', ' || !isSignature(signature)', ''],
+  ['attestation/eventlog/ccel.ts', 'sizes.size !== count || ', ''],
+  ['attestation/eventlog/ccel.ts', '  event.end()\n', ''],
+  ['attestation/eventlog/ccel.ts', 'digests.size !== count || ', ''],
+  ['attestation/eventlog/dstack.ts', '!stated || ', ''],
+  ['attestation/eventlog/dstack.ts', ' || !shown', ''],
+  ['attestation/eventlog/dstack.ts', '.refine((name) => name.isWellFormed())', ''],
+  [
+    'attestation/eventlog/launch.ts',
+    "  if (((input.log.report.tdAttributes[0] ?? 0) & DEBUG) !== 0) return noClaims('debug_enabled')\n",
+    '',
+  ],
+  ['attestation/eventlog/launch.ts', 'row.mrtd === toHex(mrtd) &&', ''],
+  ['attestation/eventlog/launch.ts', 'row.rtmr0 === toHex(rtmr0) &&', ''],
+  ['attestation/eventlog/launch.ts', 'row.rtmr1 === toHex(rtmr1) &&', ''],
+  ['attestation/eventlog/launch.ts', '&&\n        row.rtmr2 === toHex(rtmr2)', ''],
+  ['attestation/eventlog/launch.ts', ' && event.rtmr === 3', ''],
+  ['attestation/eventlog/launch.ts', '.slice(0, ready)', ''],
+  ['attestation/eventlog/launch.ts', 'equalBytes(bound, digest) &&', ''],
+  [
+    'attestation/eventlog/launch.ts',
+    'names(launch.composeHash, document.data.compose_hash) &&',
+    '',
+  ],
+  ['attestation/eventlog/launch.ts', 'names(launch.appId, document.data.app_id) &&', ''],
+  ['attestation/eventlog/launch.ts', 'names(launch.instanceId, document.data.instance_id) &&', ''],
+  [
+    'attestation/eventlog/launch.ts',
+    '&&\n    names(keyProviderId(launch), document.data.key_provider_id)',
+    '',
+  ],
+  ['attestation/aci/session.ts', '    agreesWithLog(document, endpoint) &&\n', ''],
+  ['attestation/verify.ts', 'if (text === undefined) return null', 'return null'],
+  // attestation/azure
+  ['attestation/azure/snp.ts', '  await checkRuntimeData(hcl, snp)\n', ''],
+  ['attestation/azure/tpm.ts', '!complete || ', ''],
+  ['attestation/azure/tpm.ts', "count !== '00000001' || ", ''],
+  ['attestation/azure/hcl.ts', 'status !== 0 || ', ''],
+  ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
+  ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

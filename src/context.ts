@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
-import type { CollateralSource } from '../client/collateral.ts'
 import type { Pipeline } from './call.ts'
+import type { CollateralService } from './collateral.ts'
 import { GatewayError } from './errors.ts'
 import type { Random } from './ids.ts'
 import type { KeyRing, Principal } from './keys.ts'
@@ -14,8 +14,7 @@ export interface Context extends Pipeline {
   readonly keys: KeyRing
   readonly sessions: AttestedSessions<VerifiedChannel>
   readonly store: SessionStore
-  /** Collateral for the gateway's own report. */
-  readonly pcs: CollateralSource
+  readonly collateral: CollateralService
   readonly principals: Principals
   readonly running: RunningPrompts
 }

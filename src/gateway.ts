@@ -1,6 +1,11 @@
-import type { BootDocument, Clock } from '@vouchgate/attestation'
+import {
+  trustedRoot,
+  type BootDocument,
+  type Clock,
+  type TrustedRoot,
+} from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
-import { pcsCollateral, type CollateralSource } from '../client/collateral.ts'
+import { pcsFetch } from '../client/collateral.ts'
 import {
   configfsTsmSource,
   dstackSource,
@@ -10,7 +15,7 @@ import {
   type QuoteSource,
 } from '../enclave/index.ts'
 import { buildApp, type App } from './app.ts'
-import { cachedCollateral } from './collateral-cache.ts'
+import { CollateralService, type CollateralServiceOptions } from './collateral.ts'
 import type { Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
@@ -87,7 +92,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     provenance: config.provenance,
     maxWaitingQuotes: config.enclave.max_waiting_quotes,
   })
-  const context = buildContext(options, enclave)
+  const context = await buildContext(options, enclave)
   const app = buildApp(context)
   const url = await app.listen({ host: config.listen.host, port: config.listen.port })
   const running = new RunningGateway({ context, app, url, tickMs: options.tickMs ?? 1000 })
@@ -105,16 +110,23 @@ function bootDocument({ config, facts = selfCheck().facts, log }: GatewayOptions
   return { software: SOFTWARE, config_digest: config.digest, self_check: { ...facts } }
 }
 
-function buildContext(options: GatewayOptions, enclave: Enclave): Context {
+async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<Context> {
   const { config, clock, log, random = pooled(randomBytes), jitter = Math.random } = options
   const limits = channelLimits(config)
-  const pcs = collateralSource(config, clock)
   const metrics = new Metrics()
+  const collateral = await collateralService(config, { clock, jitter, log, metrics })
   const store = new SessionStore()
   const attested = [...config.providers.values()].filter((provider) => provider.kind === 'aci')
   const timeoutMs = limits.connectMs
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
-    verify: (provider) => verifyAci(provider, { pcs, clock, random, timeoutMs }),
+    verify: (provider) =>
+      verifyAci(provider, {
+        pcs: collateral.source,
+        weigh: collateral.weigh,
+        clock,
+        random,
+        timeoutMs,
+      }),
     openChannel: (endpoint) => new VerifiedChannel(endpoint, clock, limits),
     clock,
     jitter,
@@ -133,7 +145,7 @@ function buildContext(options: GatewayOptions, enclave: Enclave): Context {
   const keys = new KeyRing(config.keys)
   const shared = { config, clock, enclave, upstreams, receipts, log, metrics, random, keys }
   const principals = new Principals()
-  return { ...shared, sessions, store, pcs, principals, running: new RunningPrompts() }
+  return { ...shared, sessions, store, collateral, principals, running: new RunningPrompts() }
 }
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({
@@ -143,11 +155,27 @@ const channelLimits = ({ limits }: Config): ChannelLimits => ({
   connections: limits.connections_per_provider,
 })
 
-function collateralSource({ collateral, limits }: Config, clock: Clock): CollateralSource {
-  const { pcs_url: baseUrl, root_crl_url: rootCrlUrl } = collateral
-  const timeoutMs = 1000 * limits.connect_seconds
-  return cachedCollateral(pcsCollateral({ baseUrl, rootCrlUrl, timeoutMs }), clock)
+/** With what the bundle holds; the rest is fetched when it is first asked for. */
+async function collateralService(
+  { collateral, limits, providers }: Config,
+  shared: Pick<CollateralServiceOptions, 'clock' | 'jitter' | 'log' | 'metrics'>,
+): Promise<CollateralService> {
+  const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
+  const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
+  const policies = [...providers.values()].flatMap((each) =>
+    each.kind === 'aci' ? [each.policy] : [],
+  )
+  const roots = await Promise.all(policies.map(trustedRoot))
+  const service = new CollateralService({ ...shared, fetch, testRoots: testRoots(roots) })
+  await service.load(bundle)
+  return service
 }
+
+const testRoots = (roots: readonly TrustedRoot[]): TrustedRoot[] => [
+  ...new Map(
+    roots.filter(({ kind }) => kind === 'test-pki').map((root) => [root.sha256, root]),
+  ).values(),
+]
 
 interface Parts {
   readonly context: Context
@@ -181,9 +209,9 @@ class RunningGateway implements Gateway {
   }
 
   async tick(): Promise<void> {
-    const { sessions, receipts } = this.#context
+    const { sessions, receipts, collateral } = this.#context
     receipts.sweep()
-    await Promise.all([this.#rotateIfDue(), sessions.refreshDue()])
+    await Promise.all([this.#rotateIfDue(), sessions.refreshDue(), collateral.refreshDue()])
   }
 
   close(): Promise<void> {

@@ -1,3 +1,4 @@
+import type { CollateralName, CollateralPart } from '@vouchgate/attestation'
 import { pino, type DestinationStream } from 'pino'
 import type { ErrorCode } from './errors.ts'
 import type { KeyId, ModelName, ProviderId, ReceiptId, RequestId, SessionId } from './ids.ts'
@@ -38,6 +39,27 @@ export type LogEvent =
       readonly event: 'session_evicted'
       readonly provider: ProviderId
       readonly session: SessionId
+      readonly reason: Failure
+    }
+  | {
+      readonly event: 'collateral_taken'
+      readonly platform: CollateralName
+      readonly expiresAt: number
+    }
+  | {
+      readonly event: 'collateral_rolled_back'
+      readonly platform: CollateralName
+      readonly part: CollateralPart
+    }
+  | {
+      readonly event: 'collateral_refresh_failed'
+      readonly platform: CollateralName
+      readonly reason: Failure
+      readonly retryAt: number
+    }
+  | {
+      readonly event: 'collateral_bundle_refused'
+      readonly platform: CollateralName
       readonly reason: Failure
     }
   | {

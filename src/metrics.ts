@@ -8,6 +8,11 @@ const FAMILIES = {
   vouchgate_tokens_total: ['counter', 'Tokens as reported by providers.'],
   vouchgate_attempts_failed_total: ['counter', 'Failed attempts by provider and code.'],
   vouchgate_verifications_total: ['counter', 'Provider verifications by result.'],
+  vouchgate_collateral_total: ['counter', 'Collateral taken or not, by result and reason.'],
+  vouchgate_collateral_expires_seconds: [
+    'gauge',
+    'When the first collateral that is held expires, in Unix seconds.',
+  ],
   vouchgate_receipts: ['gauge', 'Receipts that can be looked up.'],
   vouchgate_keyset_not_after_seconds: ['gauge', 'When the keyset expires, in Unix seconds.'],
 } as const satisfies Record<string, readonly [Kind, string]>

@@ -1,5 +1,6 @@
 import type { Policy, SourceProvenance } from '@vouchgate/attestation'
 import type { CredentialDigest, KeyId, ModelName, ProviderId, TeamName } from '../ids.ts'
+import type { CollateralBundle } from '../collateral.ts'
 import type { Sensitive } from '../sensitive.ts'
 import type { ConfigFile } from './schema.ts'
 
@@ -52,7 +53,8 @@ export interface Config {
   readonly listen: ConfigFile['listen']
   readonly enclave: ConfigFile['enclave']
   readonly provenance: SourceProvenance
-  readonly collateral: ConfigFile['collateral']
+  /** `bundle` is empty where no file is named; nothing in it has been verified. */
+  readonly collateral: ConfigFile['collateral'] & { readonly bundle: CollateralBundle }
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
   readonly providers: ReadonlyMap<ProviderId, Provider>

@@ -7,11 +7,13 @@ const CONFIGFS_NEEDS_AGENT =
 /** What a gateway with this configuration does, and what it leaves unproven, in plain sentences. */
 export function describeConfig(config: Config): string[] {
   const { listen, enclave, limits, receipts } = config
+  const bundled = config.collateral.bundle.size
   return [
     `Listens on ${listen.host} port ${listen.port} with TLS 1.3; the TLS key is made in memory and attested.`,
     listen.domain === null
       ? 'The TLS key is attested for any host name.'
       : `The TLS key is attested for ${listen.domain} alone.`,
+    `Starts with ${bundled === 0 ? 'no collateral' : `the collateral of ${bundled} platform(s)`} at hand, and fetches from ${new URL(config.collateral.pcs_url).origin}.`,
     `Takes quotes from ${enclave.quote_source} and renews its keys every ${enclave.keyset_lifetime_seconds} s.`,
     ...(enclave.quote_source === 'configfs-tsm' && enclave.self_check === 'enforce'
       ? [CONFIGFS_NEEDS_AGENT]

@@ -1,6 +1,13 @@
-import { isVerificationError, parsePolicy, type Policy } from '@vouchgate/attestation'
+import {
+  isVerificationError,
+  parseCollateralBundle,
+  parseJson,
+  parsePolicy,
+  type Policy,
+} from '@vouchgate/attestation'
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
+import type { CollateralBundle } from '../collateral.ts'
 import { isCredentialDigest, type ModelName, type ProviderId } from '../ids.ts'
 import { Sensitive } from '../sensitive.ts'
 import {
@@ -32,8 +39,10 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const providers = reader.providers(file)
   const models = reader.models(file, providers)
   const keys = reader.keys(file, models)
+  const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, collateral, limits, receipts } = file
+  const { listen, enclave, provenance, limits, receipts } = file
+  const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
   const sections = { listen, enclave, provenance, collateral, limits, receipts }
   return { digest, ...sections, providers, models, keys }
@@ -105,6 +114,18 @@ class Reader {
       if (!isCredentialDigest(sha256)) return []
       return [{ id, team, sha256, models: this.#allowed(entry, path, models), plainModels }]
     })
+  }
+
+  bundle({ collateral: { bundle_file: path } }: ConfigFile): CollateralBundle {
+    if (path === null) return new Map()
+    const text = this.#file(path)
+    try {
+      if (text !== undefined) return parseCollateralBundle(parseJson(text))
+    } catch (error) {
+      if (!isVerificationError(error)) throw error
+    }
+    this.#problem('collateral.bundle_file', 'the file is missing or not a collateral bundle')
+    return new Map()
   }
 
   #allowed(

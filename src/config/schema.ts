@@ -62,6 +62,7 @@ const collateral = z.strictObject({
     .string()
     .refine(isSafeUrl, 'https, or http on loopback, without query')
     .optional(),
+  bundle_file: z.string().min(1).max(1024).nullable().default(null),
 })
 
 const limits = z.strictObject({

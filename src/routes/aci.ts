@@ -24,13 +24,13 @@ const withCollateral = (report: AttestationReport, collateral: Collateral | null
   return { ...report, attestation: { ...inner, evidence: { ...inner.evidence, collateral } } }
 }
 
-/** A convenience: whoever verifies can fetch it alone, so a PCS that is down does not take the report with it. */
+/** A convenience: whoever verifies can fetch it alone, so the report is served without it where there is none. */
 async function collateralOf(
-  { pcs }: Context,
+  { collateral }: Context,
   report: AttestationReport,
 ): Promise<Collateral | null> {
   try {
-    return await pcs(fromHex(report.attestation.evidence.quote))
+    return await collateral.source(fromHex(report.attestation.evidence.quote))
   } catch {
     return null
   }

@@ -1,5 +1,5 @@
 import { toHex, verifyEndpoint, type Clock } from '@vouchgate/attestation'
-import type { CollateralSource } from '../../client/collateral.ts'
+import type { CollateralSource, CollateralWeigh } from '../../client/collateral.ts'
 import { collectAci } from '../../client/collect.ts'
 import type { AciProvider } from '../config/index.ts'
 import type { Random } from '../ids.ts'
@@ -10,6 +10,7 @@ import type { Access, Connection, Upstream } from './upstream.ts'
 
 export interface VerifyOptions {
   readonly pcs: CollateralSource
+  readonly weigh?: CollateralWeigh
   readonly clock: Clock
   readonly random: Random
   readonly timeoutMs: number
@@ -17,9 +18,10 @@ export interface VerifyOptions {
 
 /** Collects the provider's report over a fresh nonce and judges exactly those bytes. */
 export async function verifyAci(provider: AciProvider, options: VerifyOptions): Promise<Verified> {
-  const { pcs, clock, random, timeoutMs } = options
+  const { random, ...collecting } = options
+  const { clock } = collecting
   const nonce = toHex(random(32))
-  const evidence = await collectAci({ origin: provider.origin, nonce, pcs, timeoutMs, clock })
+  const evidence = await collectAci({ origin: provider.origin, nonce, ...collecting })
   const endpoint = await verifyEndpoint({
     evidence,
     challenge: nonce,

@@ -1,6 +1,6 @@
 import { parseQuote } from '@vouchgate/attestation'
 import { mkdtempSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
-import { createServer, type ServerResponse } from 'node:http'
+import { createServer } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
@@ -23,7 +23,13 @@ afterAll(async () => {
   rmSync(folder, { recursive: true })
 })
 afterEach(() => {
-  Object.assign(pcs.control, { fail: {}, hang: false })
+  Object.assign(pcs.control, {
+    fail: {},
+    hang: false,
+    retryAfter: null,
+    crl: 'der',
+    collateral: {},
+  })
   pcs.requests.length = 0
 })
 
@@ -48,13 +54,52 @@ test('four documents make the collateral of a quote, byte for byte', async () =>
   expect(parseQuote(quote).version).toBe(4)
 })
 
-test.for(['tcb', 'qeIdentity', 'pckCrl', 'rootCrl'] as const)(
-  'a service that fails on %s gives no collateral',
-  async (route) => {
-    pcs.control.fail = { [route]: 404 }
-    await expect(source()(quote)).rejects.toMatchObject({ code: 'collateral_unavailable' })
+const ROUTES = ['tcb', 'qeIdentity', 'pckCrl', 'rootCrl'] as const
+const STATUSES: [status: number, code: string][] = [
+  [401, 'collateral_unavailable'],
+  [410, 'collateral_withdrawn'],
+  [429, 'collateral_rate_limited'],
+  [500, 'collateral_service_failed'],
+  [503, 'collateral_service_failed'],
+]
+test.for(
+  STATUSES.flatMap(([status, code]) => ROUTES.map((route) => [status, route, code] as const)),
+)('status %d on %s is %s', async ([status, route, code]) => {
+  pcs.control.fail = { [route]: status }
+  await expect(source()(quote)).rejects.toMatchObject({ code, kind: 'unavailable' })
+})
+
+test.for([400, 404])(
+  'status %d means an unknown platform where it is asked by platform',
+  async (status) => {
+    pcs.control.fail = { tcb: status }
+    await expect(source()(quote)).rejects.toMatchObject({ code: 'collateral_platform_unknown' })
+    for (const route of ['qeIdentity', 'pckCrl', 'rootCrl'] as const) {
+      pcs.control.fail = { [route]: status }
+      await expect(source()(quote)).rejects.toMatchObject({ code: 'collateral_unavailable' })
+    }
   },
 )
+
+test.for([
+  ['30', 30],
+  ['0', 0],
+  ['86400', 3600],
+  ['Fri, 20 Nov 2026 00:00:00 GMT', null],
+  ['-1', null],
+  ['1e3', null],
+  ['9999999999', null],
+  [null, null],
+] as const)('a Retry-After of %s is %s seconds', async ([retryAfter, seconds]) => {
+  Object.assign(pcs.control, { fail: { tcb: 429 }, retryAfter })
+  await expect(source()(quote)).rejects.toMatchObject({ retryAfterSeconds: seconds })
+})
+
+test.for(['der', 'pem', 'hex'] as const)('CRLs may be served as %s', async (crl) => {
+  pcs.control.crl = crl
+  const got = await source()(quote)
+  expect([got.root_ca_crl, got.pck_crl].map((text) => text.slice(0, 4))).toEqual(['3082', '3082'])
+})
 
 test('a service that never answers gives no collateral', async () => {
   pcs.control.hang = true
@@ -77,22 +122,23 @@ test('a document without end is not read to its end', async () => {
   await stop(endless)
 })
 
-test('a mirror serves the root CRL itself', async () => {
-  const paths: string[] = []
-  const waiting: ServerResponse[] = []
-  const mirror = createServer((request, response) => {
-    paths.push(request.url ?? '')
-    waiting.push(response)
-    if (waiting.length === 4) for (const one of waiting) one.writeHead(503).end()
-  })
-  await listen(mirror)
-  const baseUrl = `http://127.0.0.1:${portOf(mirror)}`
+test('a mirror serves the root CRL itself, and may write an FMSPC in upper case', async () => {
+  const fmspc = vendor.platform.fmspc.toUpperCase()
+  pcs.control.collateral = { tcbInfo: { fields: { fmspc } } }
+  const got = await pcsCollateral({ baseUrl: `${pcs.url}/`, timeoutMs: 5000 })(quote)
+  expect(got.tcb_info).toContain(fmspc)
+  expect(pcs.requests).toContain('/sgx/certification/v4/rootcacrl')
+})
+
+test('an answer without its issuer chain is none', async () => {
+  const bare = createServer((_request, response) => response.end('{}'))
+  await listen(bare)
+  const baseUrl = `http://127.0.0.1:${portOf(bare)}`
   await expect(pcsCollateral({ baseUrl, timeoutMs: 5000 })(quote)).rejects.toMatchObject({
     code: 'collateral_unavailable',
   })
-  expect(paths).toContain('/sgx/certification/v4/rootcacrl')
-  mirror.closeAllConnections()
-  await stop(mirror)
+  bare.closeAllConnections()
+  await stop(bare)
 })
 
 test('bytes that are no quote are not asked about', async () => {

@@ -30,6 +30,8 @@ export const pinnedRow = {
   rtmr2: 'any',
   rtmr3: 'any',
   mr_config_id: 'any',
+  mr_owner: 'any',
+  mr_owner_config: 'any',
   config_digest: 'any',
 }
 

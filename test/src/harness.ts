@@ -81,6 +81,8 @@ const measurements = {
   rtmr2: 'any',
   rtmr3: 'any',
   mr_config_id: 'any',
+  mr_owner: 'any',
+  mr_owner_config: 'any',
   config_digest: 'any',
 }
 
