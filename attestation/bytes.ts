@@ -14,10 +14,12 @@ export interface Clock {
 const HEX = /^(?:[0-9a-fA-F]{2})*$/
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
+const HEX_OF_BYTE = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
+
 /** Lower-case hex. */
 export function toHex(bytes: Uint8Array): string {
   let hex = ''
-  for (const byte of bytes) hex += byte.toString(16).padStart(2, '0')
+  for (const byte of bytes) hex += HEX_OF_BYTE[byte] ?? ''
   return hex
 }
 
@@ -41,7 +43,10 @@ export function toBase64(bytes: Uint8Array): string {
 /** Standard base64 with padding, nothing else. Throws `encoding_malformed`. */
 export function fromBase64(text: string): Bytes {
   if (!BASE64.test(text)) throw new EvidenceError('encoding_malformed')
-  return Uint8Array.from(atob(text), (char) => char.charCodeAt(0))
+  const binary = atob(text)
+  const bytes = new Uint8Array(binary.length)
+  for (let index = 0; index < bytes.length; index++) bytes[index] = binary.charCodeAt(index)
+  return bytes
 }
 
 export function concatBytes(...parts: readonly Uint8Array[]): Bytes {

@@ -1,6 +1,7 @@
-import type { Bytes, UnixSeconds } from './bytes.ts'
+import { fromHex, type Bytes, type UnixSeconds } from './bytes.ts'
 import { DER, derContent, derElements, type DerElement } from './der.ts'
 import { EvidenceError } from './errors.ts'
+import { Memo } from './memo.ts'
 import { parseTime } from './time.ts'
 import {
   authorityKeyId,
@@ -32,6 +33,12 @@ export interface Crl extends CrlBody {
 const CODE = 'crl_malformed'
 /** version, signature algorithm, issuer, thisUpdate */
 const MANDATORY_FIELDS = 4
+
+/** A CRL is fetched once in weeks and judges every quote of that time; it is read once. */
+const lists = new Memo<Crl>(64)
+
+/** A CRL in hex. Throws `encoding_malformed`, `crl_malformed`. */
+export const parseCrlHex = (hex: string): Crl => lists.get(hex, () => parseCrl(fromHex(hex)))
 
 /** Reads a v2 CRL (RFC 5280 §5.1). Throws `crl_malformed`. */
 export function parseCrl(der: Uint8Array): Crl {

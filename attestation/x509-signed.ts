@@ -58,12 +58,18 @@ export function signedFrame(
 ): SignedFrame {
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, algorithmIndex, code)
   const raw = rawSignature(signature, code)
+  // That a key signed these bytes stays true, so it is computed once for each key.
+  const signers = new Set<string>()
   return {
     fields,
-    isSignedBy: async (p256) =>
-      isAlgorithm(ECDSA_WITH_SHA256) &&
-      p256 !== null &&
-      verifyP256(await importP256(p256), raw, tbs),
+    isSignedBy: async (p256) => {
+      if (p256 === null || !isAlgorithm(ECDSA_WITH_SHA256)) return false
+      const signer = toHex(p256)
+      if (signers.has(signer)) return true
+      if (!(await verifyP256(await importP256(p256), raw, tbs))) return false
+      signers.add(signer)
+      return true
+    },
   }
 }
 

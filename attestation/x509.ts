@@ -9,6 +9,7 @@ import {
 } from './bytes.ts'
 import { DER, derContent, derElements, derOid, derUnsigned, type DerElement } from './der.ts'
 import { EvidenceError } from './errors.ts'
+import { Memo } from './memo.ts'
 import { parseTime } from './time.ts'
 import {
   derTime,
@@ -153,20 +154,27 @@ function p256Point(bytes: Bytes): Bytes | null {
   return fits ? Uint8Array.from(bytes.subarray(P256_SPKI_PREFIX.length)) : null
 }
 
+/** Authorities and platforms recur in every chain; a certificate is read once. */
+const certificates = new Memo<Promise<Certificate>>(256)
+
 /** Certificates in PEM, back to back with nothing but white space between. Throws `certificate_malformed`. */
 export const parsePemChain = async (pem: string): Promise<Certificate[]> =>
-  Promise.all(pemBlocks(pem).map(parseCertificate))
+  Promise.all(
+    pemBodies(pem).map((body) => certificates.get(body, () => parseCertificate(fromBase64(body)))),
+  )
 
 /** The DER of each PEM certificate. Throws `certificate_malformed`. */
-export function pemBlocks(pem: string): Bytes[] {
-  const chain: Bytes[] = []
+export const pemBlocks = (pem: string): Bytes[] => pemBodies(pem).map(fromBase64)
+
+function pemBodies(pem: string): string[] {
+  const chain: string[] = []
   let at = 0
   while (at < pem.length) {
     PEM.lastIndex = at
     const body = PEM.exec(pem)?.[1]
     if (body === undefined || chain.length === MAX_CHAIN) throw new EvidenceError(CODE)
     at = PEM.lastIndex
-    chain.push(fromBase64(body.replaceAll(/\s/g, '')))
+    chain.push(body.replaceAll(/\s/g, ''))
   }
   return chain
 }

@@ -10,7 +10,7 @@ export interface Removal {
 const ACI = ['endpoint', 'receipt', 'parsers', 'eventlog-endpoint'].map(
   (name) => `test/attestation/${name}`,
 )
-const QUOTES = ['quote-refusals', 'policy', 'parsers', 'pcs', 'collateral', 'x509'].map(
+const QUOTES = ['quote-refusals', 'memo', 'policy', 'parsers', 'pcs', 'collateral', 'x509'].map(
   (name) => `test/attestation/${name}`,
 )
 

@@ -2,6 +2,7 @@ import { z } from 'zod'
 import { encodeUtf8, fromHex, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError, type EvidenceErrorCode } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { Memo } from '../memo.ts'
 import { importP256, verifyP256 } from '../signature.ts'
 import { parseTime } from '../time.ts'
 import type { Certificate } from '../x509.ts'
@@ -194,6 +195,22 @@ const QE_IDENTITY_CODES: Codes = {
   notValidNow: 'qe_identity_not_valid_now',
 }
 
+const TCB_INFO: Kind<TcbInfo> = {
+  schema: tcbInfoSchema,
+  codes: TCB_INFO_CODES,
+  known: new Memo(64),
+}
+const QE_IDENTITY: Kind<QeIdentity> = {
+  schema: qeIdentitySchema,
+  codes: QE_IDENTITY_CODES,
+  known: new Memo(64),
+}
+
+interface Signed {
+  readonly text: string
+  readonly signature: string
+}
+
 /** The TCB info, signed by `signer` over its exact bytes and valid at `now`. */
 export const verifyTcbInfo = (
   collateral: Collateral,
@@ -201,7 +218,7 @@ export const verifyTcbInfo = (
   now: UnixSeconds,
 ): Promise<TcbInfo> => {
   const signed = { text: collateral.tcb_info, signature: collateral.tcb_info_signature }
-  return verifyDocument(signed, { schema: tcbInfoSchema, codes: TCB_INFO_CODES }, signer, now)
+  return verifyDocument(signed, TCB_INFO, signer, now)
 }
 
 /** The QE identity, signed by `signer` over its exact bytes and valid at `now`. */
@@ -211,24 +228,36 @@ export const verifyQeIdentity = (
   now: UnixSeconds,
 ): Promise<QeIdentity> => {
   const signed = { text: collateral.qe_identity, signature: collateral.qe_identity_signature }
-  return verifyDocument(signed, { schema: qeIdentitySchema, codes: QE_IDENTITY_CODES }, signer, now)
+  return verifyDocument(signed, QE_IDENTITY, signer, now)
+}
+
+interface Kind<T> {
+  readonly schema: z.ZodType<T>
+  readonly codes: Codes
+  /** Documents that were read under their signature, by signer, signature and text. */
+  readonly known: Memo<Promise<T>>
 }
 
 async function verifyDocument<T extends { issueDate: string; nextUpdate: string }>(
-  signed: { readonly text: string; readonly signature: string },
-  kind: { readonly schema: z.ZodType<T>; readonly codes: Codes },
+  signed: Signed,
+  kind: Kind<T>,
   signer: Certificate,
   now: UnixSeconds,
 ): Promise<T> {
+  const key = `${signer.sha256} ${signed.signature} ${signed.text}`
+  const document = await kind.known.get(key, () => readSigned(signed, kind, signer))
+  if (!(parseTime(document.issueDate) <= now && now <= parseTime(document.nextUpdate))) {
+    throw new EvidenceError(kind.codes.notValidNow)
+  }
+  return document
+}
+
+async function readSigned<T>(signed: Signed, kind: Kind<T>, signer: Certificate): Promise<T> {
   const key = signer.p256 === null ? null : await importP256(signer.p256)
   if (!(await verifyP256(key, fromHex(signed.signature), encodeUtf8(signed.text)))) {
     throw new EvidenceError(kind.codes.signature)
   }
   const parsed = kind.schema.safeParse(parseJson(signed.text))
   if (!parsed.success) throw new EvidenceError(kind.codes.malformed)
-  const { issueDate, nextUpdate } = parsed.data
-  if (!(parseTime(issueDate) <= now && now <= parseTime(nextUpdate))) {
-    throw new EvidenceError(kind.codes.notValidNow)
-  }
   return parsed.data
 }

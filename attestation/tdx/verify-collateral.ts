@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { fromHex, type UnixSeconds } from '../bytes.ts'
+import type { UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { parseTime } from '../time.ts'
-import { parseCrl, type Crl } from '../x509-crl.ts'
+import { parseCrlHex, type Crl } from '../x509-crl.ts'
 import {
   PLATFORM_CA_NAME,
   PROCESSOR_CA_NAME,
@@ -55,8 +55,8 @@ export async function verifyCollateral(input: CollateralInput): Promise<Verified
   const pckChain = collateral.pck_crl_issuer_chain
   const { ca, root } = await verifyPckCaChain(pckChain, CA_NAMES[key.ca], trustedRoot, now)
   // 2. Both CRLs are authentic and fresh, and the CA is not revoked.
-  const rootCrl = parseCrl(fromHex(collateral.root_ca_crl))
-  const pckCrl = parseCrl(fromHex(collateral.pck_crl))
+  const rootCrl = parseCrlHex(collateral.root_ca_crl)
+  const pckCrl = parseCrlHex(collateral.pck_crl)
   await verifyCrl(rootCrl, root, now)
   await verifyCrl(pckCrl, ca, now)
   if (rootCrl.revokedSerials.has(ca.serial)) throw new EvidenceError('certificate_revoked')
@@ -91,7 +91,7 @@ export async function verifyCollateral(input: CollateralInput): Promise<Verified
  * since, where the question is only what must not be older. Read, not verified.
  */
 export function collateralIssuedAt(collateral: Collateral): UnixSeconds {
-  const crls = [collateral.root_ca_crl, collateral.pck_crl].map((crl) => parseCrl(fromHex(crl)))
+  const crls = [collateral.root_ca_crl, collateral.pck_crl].map((crl) => parseCrlHex(crl))
   const dates = [collateral.tcb_info, collateral.qe_identity].map((text) => {
     const parsed = dated.safeParse(parseJson(text))
     if (!parsed.success) throw new EvidenceError('collateral_malformed')

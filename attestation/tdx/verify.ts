@@ -1,8 +1,8 @@
-import { fromHex, type UnixSeconds } from '../bytes.ts'
+import type { UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { importP256, verifyP256 } from '../signature.ts'
 import { parseTime } from '../time.ts'
-import { parseCrl, type Crl } from '../x509-crl.ts'
+import { parseCrlHex, type Crl } from '../x509-crl.ts'
 import { parsePemChain, type Certificate } from '../x509.ts'
 import { verifyPckChain, verifyTcbSigningChain, type PckChain } from './chain.ts'
 import {
@@ -114,8 +114,8 @@ async function verifyRevocation(
   chain: PckChain,
   now: UnixSeconds,
 ): Promise<Crls> {
-  const root = parseCrl(fromHex(collateral.root_ca_crl))
-  const pck = parseCrl(fromHex(collateral.pck_crl))
+  const root = parseCrlHex(collateral.root_ca_crl)
+  const pck = parseCrlHex(collateral.pck_crl)
   await verifyCrl(root, chain.root, now)
   const [delivered] = await parsePemChain(collateral.pck_crl_issuer_chain)
   if (delivered !== undefined && delivered.sha256 !== chain.intermediate.sha256) {

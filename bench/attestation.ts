@@ -1,0 +1,171 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { text } from 'node:stream/consumers'
+import { styleText } from 'node:util'
+import type { z } from 'zod'
+import { realQuotes, syntheticQuotes, type QuoteCase } from '../test/support/quote-cases.ts'
+import { VERIFIERS } from './verifiers.ts'
+import { answersSchema, median, timesSchema, type taskSchema } from './verify-worker.ts'
+
+/*
+ * Full offline verification of the same quotes with the same collateral, by this library and by the verifiers
+ * of others, in one run on one machine: the first in a fresh process, the median of a warm one, and the floor,
+ * bare P-256 signatures. Only ratios mean anything. Beside it, whose answers are right.
+ *
+ *   npm run bench:attestation [-- --quick] [-- --json]
+ *
+ * Peers are installed into a folder of their own for the time of the run, and skipped where that fails. Quotes
+ * come from VOUCHGATE_VECTORS; without it one simulated quote is measured and no answers are compared.
+ */
+
+type Task = z.input<typeof taskSchema>
+type Times = z.output<typeof timesSchema>
+type Answers = z.output<typeof answersSchema>
+
+interface Row {
+  readonly name: string
+  readonly times: Times
+  readonly answers: Answers
+}
+
+const OURS = '@vouchgate/attestation'
+const WORKER = new URL('verify-worker.ts', import.meta.url).pathname
+const note = (line: string): boolean => process.stderr.write(`${line}\n`)
+
+function installPeers(folder: string): string[] {
+  const packages = Object.values(VERIFIERS).flatMap(({ installed }) => installed ?? [])
+  const options = ['--ignore-scripts', '--no-audit', '--no-fund', '--no-save', '--silent']
+  try {
+    execFileSync('npm', ['install', '--prefix', folder, ...options, ...packages], {
+      stdio: 'ignore',
+      timeout: 180_000,
+    })
+    return Object.keys(VERIFIERS)
+  } catch {
+    note(`SKIPPED: ${packages.join(', ')} could not be installed`)
+    return [OURS]
+  }
+}
+
+/** Without real quotes a simulated one is all there is, and it ends in another root than Intel's. */
+function ableToJudge(names: readonly string[]): string[] {
+  if (realQuotes().length > 0) return [...names]
+  note('SKIPPED: real quotes, VOUCHGATE_VECTORS is not set')
+  const unable = names.filter((name) => VERIFIERS[name]?.anyRoot === false)
+  for (const name of unable) note(`SKIPPED: ${name} knows no root but Intel's`)
+  return names.filter((name) => !unable.includes(name))
+}
+
+async function ask(task: Task): Promise<unknown> {
+  const child = spawn(process.execPath, ['--conditions=source', WORKER], {
+    stdio: ['pipe', 'pipe', 'inherit'],
+  })
+  child.stdin.end(JSON.stringify(task))
+  const line = await text(child.stdout)
+  if (line === '') throw new Error(`${task.verifier} could not be run`)
+  return JSON.parse(line)
+}
+
+/** Intel's library calls a platform that meets no level an error; refusing it is the same answer. */
+const agrees = (want: string, seen: string | undefined): boolean =>
+  seen === want || (want === 'TcbNotSupported' && (seen === 'REJECT' || seen === 'Unknown'))
+
+const isRight =
+  (answers: Answers) =>
+  ({ name, want }: QuoteCase): boolean =>
+    agrees(want, answers[name])
+
+/** The rounds alternate between the verifiers, so that noise of the machine meets all of them. */
+async function measure(names: readonly string[], peers: string, quick: boolean): Promise<Row[]> {
+  const askOf = async (verifier: string, timed: string[] | null): Promise<unknown> =>
+    ask({ verifier, peers, timed, passes: quick ? 1 : 3 })
+  const judged = new Map<string, Answers>()
+  for (const name of names) judged.set(name, answersSchema.parse(await askOf(name, null)))
+  // A verifier that refuses early is not fast: only quotes that all of them judge alike are timed.
+  const timed = realQuotes().filter((quote) =>
+    [...judged.values()].every((answers) => answers[quote.name] === quote.want),
+  )
+  const chosen = timed.filter((_, at) => !quick || at % 8 === 0).map(({ name }) => name)
+  note(`timed: ${chosen.length === 0 ? 'one simulated quote' : `${chosen.length} quotes`}`)
+  const rounds = new Map<string, Times[]>(names.map((name) => [name, []]))
+  for (let round = 0; round < (quick ? 3 : 7); round++) {
+    for (const name of names) {
+      rounds.get(name)?.push(timesSchema.parse(await askOf(name, chosen)))
+    }
+  }
+  return names.map((name) => ({
+    name,
+    times: medians(rounds.get(name) ?? []),
+    answers: judged.get(name) ?? {},
+  }))
+}
+
+function medians(rounds: readonly Times[]): Times {
+  const of = (pick: (times: Times) => number): number => median(rounds.map(pick))
+  return {
+    first: of(({ first }) => first),
+    warm: of(({ warm }) => warm),
+    floor: of(({ floor }) => floor),
+    signatureShare: of(({ signatureShare }) => signatureShare),
+    signatures: of(({ signatures }) => signatures),
+  }
+}
+
+function summary({ name, times, answers }: Row, fastest: Times | null, floor: number) {
+  const real = realQuotes()
+  const bad = syntheticQuotes().filter((quote) => quote.want === 'REJECT' && quote.name in answers)
+  const round = (value: number): number => Number(value.toFixed(2))
+  return {
+    name,
+    firstMs: round(times.first),
+    warmMs: round(times.warm),
+    ofFastestPeer: fastest === null ? null : round(times.warm / fastest.warm),
+    ofFloor: round(times.warm / floor),
+    signatures: times.signatures === 0 ? null : times.signatures,
+    signatureShare: times.signatures === 0 ? null : round(times.signatureShare),
+    realRight: `${real.filter(isRight(answers)).length}/${real.length}`,
+    badAccepted:
+      bad.length === 0 ? null : `${bad.length - bad.filter(isRight(answers)).length}/${bad.length}`,
+  }
+}
+
+function print(rows: readonly ReturnType<typeof summary>[], floor: number): void {
+  const line = (cells: readonly string[]) =>
+    process.stdout.write(
+      `${cells.map((cell, at) => (at === 0 ? cell.padEnd(24) : cell.padStart(14))).join('')}\n`,
+    )
+  process.stdout.write(
+    styleText('bold', '\noffline verification of one quote, one machine, one run\n\n'),
+  )
+  line([
+    '',
+    'first ms',
+    'warm ms',
+    '× best peer',
+    '× floor',
+    'signatures',
+    'their share',
+    'real right',
+    'bad accepted',
+  ])
+  for (const { name, ...row } of rows) {
+    line([name, ...Object.values(row).map((value) => (value === null ? '–' : String(value)))])
+  }
+  line(['floor: 12 × P-256', '', floor.toFixed(2)])
+}
+
+const peers = mkdtempSync(join(tmpdir(), 'vouchgate-peers-'))
+try {
+  const names = ableToJudge(installPeers(peers))
+  const rows = await measure(names, peers, process.argv.includes('--quick'))
+  const others = rows.filter(({ name }) => name !== OURS).map(({ times }) => times)
+  const [fastest = null] = others.toSorted((a, b) => a.warm - b.warm)
+  const floor = median(rows.map(({ times }) => times.floor))
+  const summaries = rows.map((row) => summary(row, fastest, floor))
+  if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(summaries)}\n`)
+  else print(summaries, floor)
+} finally {
+  rmSync(peers, { recursive: true, force: true })
+}

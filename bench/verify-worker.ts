@@ -1,0 +1,117 @@
+import { text } from 'node:stream/consumers'
+import { z } from 'zod'
+import {
+  realQuotes,
+  simulatedQuote,
+  syntheticQuotes,
+  type QuoteCase,
+} from '../test/support/quote-cases.ts'
+import { answer, bareSignatures, VERIFIERS, type Verify } from './verifiers.ts'
+
+/*
+ * One verifier in one fresh process, so that a first verification is a first one. Reads one JSON task from
+ * standard input and writes one JSON answer.
+ */
+
+export const taskSchema = z.object({
+  verifier: z.string(),
+  /** A folder with the peers in its node_modules. */
+  peers: z.string(),
+  /** Answers to everything, or times of the named quotes. */
+  timed: z.array(z.string()).nullable(),
+  passes: z.number(),
+})
+export const timesSchema = z.object({
+  first: z.number(),
+  warm: z.number(),
+  /** Of the warm time, the part that waits for ECDSA signatures to be checked; and how many they are. */
+  signatureShare: z.number(),
+  signatures: z.number(),
+  floor: z.number(),
+})
+export const answersSchema = z.record(z.string(), z.string())
+
+export const median = (values: readonly number[]): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
+
+async function milliseconds(run: () => Promise<unknown>): Promise<number> {
+  const begun = performance.now()
+  await run()
+  return performance.now() - begun
+}
+
+/** Counts and times every `crypto.subtle.verify` while `run` runs. */
+async function signaturesOf(
+  run: () => Promise<unknown>,
+): Promise<{ count: number; spent: number }> {
+  const { subtle } = crypto
+  const verify = subtle.verify.bind(subtle)
+  const seen = { count: 0, spent: 0 }
+  subtle.verify = async (...given) => {
+    const begun = performance.now()
+    try {
+      return await verify(...given)
+    } finally {
+      seen.count++
+      seen.spent += performance.now() - begun
+    }
+  }
+  try {
+    await run()
+  } finally {
+    subtle.verify = verify
+  }
+  return seen
+}
+
+async function times(verify: Verify, quotes: readonly QuoteCase[], passes: number) {
+  const [first] = quotes
+  if (first === undefined) throw new TypeError('nothing to measure')
+  const firstTime = await milliseconds(() => verify(first))
+  const bare = await bareSignatures()
+  const all = async (): Promise<void> => {
+    for (const quote of quotes) await verify(quote)
+  }
+  await all()
+  const warm: number[] = []
+  const floor: number[] = []
+  for (let pass = 0; pass < passes; pass++) {
+    for (const quote of quotes) {
+      warm.push(await milliseconds(() => verify(quote)))
+      floor.push(await milliseconds(bare))
+    }
+  }
+  let signatures = { count: 0, spent: 0 }
+  const observed = await milliseconds(async () => {
+    signatures = await signaturesOf(all)
+  })
+  return {
+    first: firstTime,
+    warm: median(warm),
+    floor: median(floor),
+    signatureShare: signatures.spent / observed,
+    signatures: signatures.count / quotes.length,
+  }
+}
+
+async function answers(verify: Verify, quotes: readonly QuoteCase[]) {
+  const found: Record<string, string> = {}
+  for (const quote of quotes) found[quote.name] = await answer(verify, quote)
+  return found
+}
+
+async function work(): Promise<unknown> {
+  const { verifier, peers, timed, passes } = taskSchema.parse(JSON.parse(await text(process.stdin)))
+  const chosen = VERIFIERS[verifier]
+  if (chosen === undefined) throw new TypeError('no such verifier')
+  const verify = await chosen.load(peers)
+  if (timed === null) {
+    const synthetic = syntheticQuotes().filter(({ rootPem }) => chosen.anyRoot || rootPem === null)
+    return answers(verify, [...realQuotes(), ...synthetic])
+  }
+  const names = new Set(timed)
+  const quotes = realQuotes().filter(({ name }) => names.has(name))
+  return times(verify, quotes.length > 0 ? quotes : [await simulatedQuote()], passes)
+}
+
+if (import.meta.main) process.stdout.write(JSON.stringify(await work()))

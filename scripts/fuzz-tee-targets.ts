@@ -1,0 +1,108 @@
+import {
+  fromHex,
+  parseCcel,
+  parseDstackLog,
+  parseHclReport,
+  parseJson,
+  parseQuote,
+  parseSnpPolicy,
+  parseSnpReport,
+  replay,
+} from '@vouchgate/attestation'
+import { parseHclRuntime } from '../attestation/azure/hcl.ts'
+import { parseAmdCertificate, parseAmdCrl } from '../attestation/sev-snp/certificate.ts'
+import { parseCrl } from '../attestation/x509-crl.ts'
+import { parseCertificate } from '../attestation/x509.ts'
+import { hclReport } from '../test/support/azure-vm.ts'
+import { ascii, bootEntry, ccel, EV, efiVariable, runtimeEntry } from '../test/support/eventlog.ts'
+import { createSnpVendor } from '../test/support/snp-vendor.ts'
+import type { TeeVendor } from '../test/support/tee-vendor.ts'
+import { json, text, type Target } from './fuzz-target.ts'
+
+/** Quotes, certificates and CRLs in Intel's formats. */
+export async function intelTargets(vendor: TeeVendor): Promise<Target[]> {
+  const reportData = new Uint8Array(64)
+  const quotes = [
+    await vendor.quote({ reportData }),
+    await vendor.quote({ reportData, version: 5 }),
+    await vendor.quote({ reportData, version: 5, bodyType: 2, padding: 16 }),
+  ]
+  const revoked = vendor.collateral({ pckCrl: { revoked: [Uint8Array.of(1, 2, 3)] } })
+  const { leaf, intermediate, root } = vendor.certificates
+  return [
+    { name: 'parseQuote', seeds: quotes, run: parseQuote },
+    {
+      name: 'parseCertificate',
+      seeds: [leaf.der, intermediate.der, root.der],
+      run: parseCertificate,
+    },
+    {
+      name: 'parseCrl',
+      seeds: [fromHex(revoked.pck_crl), fromHex(revoked.root_ca_crl)],
+      run: parseCrl,
+    },
+  ]
+}
+
+/** Reports, certificates, CRLs and policies of SEV-SNP, and Azure's wrapping of its reports. */
+export function amdTargets(): Target[] {
+  const vendors = [createSnpVendor('Milan'), createSnpVendor('Turin')]
+  const policy = { min_tcb: { Milan: 'any' }, measurement: ['ab'.repeat(48)], vmpl: [0, 1] }
+  return [
+    {
+      name: 'parseSnpReport',
+      seeds: vendors.map((vendor) => vendor.report()),
+      run: parseSnpReport,
+    },
+    {
+      name: 'parseAmdCertificate',
+      seeds: vendors.flatMap((vendor) => [vendor.root(), vendor.leaf('vcek'), vendor.leaf('vlek')]),
+      run: parseAmdCertificate,
+    },
+    {
+      name: 'parseAmdCrl',
+      seeds: vendors.map((vendor) => vendor.crl({ revoked: [1, 2] })),
+      run: parseAmdCrl,
+    },
+    {
+      name: 'parseSnpPolicy',
+      seeds: [json(policy)],
+      run: (input) => parseSnpPolicy(parseJson(text(input))),
+    },
+    {
+      name: 'parseHclReport',
+      seeds: vendors.map((vendor) => hclReport(vendor)),
+      run: (input) => parseHclRuntime(parseHclReport(input)),
+    },
+  ]
+}
+
+/** Event logs, read and replayed. */
+export function eventLogTargets(): Target[] {
+  const separator = { register: 1, type: EV.separator, data: new Uint8Array(4) }
+  const variable = efiVariable('SecureBoot', Uint8Array.of(1))
+  const records = [
+    separator,
+    { register: 1, type: EV.variableDriverConfig, data: variable },
+    { register: 3, type: EV.ipl, data: ascii('grub_cmd: boot\0') },
+  ]
+  const payload = Uint8Array.of(1, 2, 3)
+  const entries = [
+    bootEntry(0, 'firmware'),
+    runtimeEntry('app-id', payload),
+    runtimeEntry('compose-hash', payload, 2),
+    runtimeEntry('system-ready'),
+  ]
+  return [
+    {
+      name: 'parseCcel',
+      seeds: [ccel(records)],
+      run: async (input) => replay(await parseCcel(input), 0),
+    },
+    {
+      name: 'parseDstackLog',
+      seeds: [json(entries)],
+      run: async (input) => replay(await parseDstackLog(text(input)), 3),
+    },
+  ]
+}
