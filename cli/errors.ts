@@ -22,6 +22,9 @@ const CLI_ERRORS = {
     'the policy names no workload: list the expected measurements, or write `workload: any`',
   ),
   upstream_not_verified: entry(10, 'a session of the gateway does not hold'),
+  conformance_input_malformed: entry(30, 'the input is not a document of this conformance stage'),
+  chains_malformed: entry(30, 'the file of CA certificates holds one that cannot be read'),
+  stage_unsupported: entry(20, 'this conformance stage is not supported'),
   demo_absent: entry(20, 'the demo is not part of this installation; run it from the source tree'),
 } as const satisfies Record<string, Entry>
 

@@ -8,6 +8,8 @@ export interface Io {
   /** Whether human output may be coloured. */
   readonly color: boolean
   readonly clock: Clock
+  /** Standard input, in pieces; read at most once. */
+  readonly stdin: () => AsyncIterable<unknown>
   /** Resolves when the user or the platform asks the process to end. */
   readonly stopped: () => Promise<void>
 }

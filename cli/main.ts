@@ -19,6 +19,7 @@ const io: Io = {
   env: process.env,
   color,
   clock: systemClock,
+  stdin: () => process.stdin,
   stopped: () =>
     new Promise((resolve) => {
       for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => resolve())

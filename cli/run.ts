@@ -2,6 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { SOFTWARE } from '../src/version.ts'
 import { addCollateral } from './commands/collateral-fetch.ts'
 import { addConfig } from './commands/config-check.ts'
+import { addConformance } from './commands/conformance.ts'
 import { addConnect } from './commands/connect.ts'
 import { addDemo } from './commands/demo.ts'
 import { addServe } from './commands/serve.ts'
@@ -72,4 +73,5 @@ const COMMANDS = [
   addVerifyReceipt,
   addVerifySession,
   addCollateral,
+  addConformance,
 ]

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { once } from 'node:events'
+import { Readable } from 'node:stream'
 import { run } from '../../cli/run.ts'
 import type { Io } from '../../cli/io.ts'
 import { fakeClock } from '../support/clock.ts'
@@ -25,6 +26,7 @@ export async function vouchgate(argv: readonly string[], io: Partial<Io> = {}): 
     env: {},
     color: false,
     clock: fakeClock(),
+    stdin: () => Readable.from([]),
     stopped: async () => undefined,
     ...io,
   })
