@@ -1,4 +1,5 @@
 import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
+import { NVIDIA_EVIDENCE_ERRORS } from './nvidia/errors.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
 /**
@@ -25,6 +26,15 @@ export type Step =
   | 'snp_endorsement'
   | 'snp_signature'
   | 'azure_vtpm'
+  | 'gpu_evidence'
+  | 'gpu_report'
+  | 'gpu_chain'
+  | 'gpu_identity'
+  | 'gpu_signature'
+  | 'gpu_platform'
+  | 'gpu_revocation'
+  | 'rim'
+  | 'nras'
   | 'event_log'
   | 'policy'
   | 'binding'
@@ -120,6 +130,7 @@ const EVIDENCE_ERRORS = {
   tdx_module_mismatch: rejected('tdx_module', 'the TDX module is not one the TCB info knows'),
   ...SNP_EVIDENCE_ERRORS,
   ...AZURE_EVIDENCE_ERRORS,
+  ...NVIDIA_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),
   keyset_digest_mismatch: rejected('binding', 'the keyset does not hash to the digest beside it'),

@@ -102,6 +102,7 @@ export {
 } from './eventlog/launch.ts'
 export { replay, verifyEventLog, type VerifiedEventLog } from './eventlog/replay.ts'
 export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
+export { NVIDIA_ROOTS, testNvidiaRoots, type NvidiaRoots } from './nvidia/root.ts'
 export {
   DEFAULT_POLICY,
   namesWorkload,

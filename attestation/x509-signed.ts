@@ -57,7 +57,7 @@ export function signedFrame(
   code: EvidenceErrorCode,
 ): SignedFrame {
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, algorithmIndex, code)
-  const raw = rawSignature(signature, code)
+  const raw = rawSignature(signature, 32, code)
   // That a key signed these bytes stays true, so it is computed once for each key.
   const signers = new Set<string>()
   return {
@@ -73,19 +73,29 @@ export function signedFrame(
   }
 }
 
-/** `BIT STRING { SEQUENCE { r INTEGER, s INTEGER } }` as r ‖ s. */
-function rawSignature(bitString: Uint8Array, code: EvidenceErrorCode): Bytes {
+/**
+ * `BIT STRING { SEQUENCE { r INTEGER, s INTEGER } }` as r ‖ s of `size` bytes each. Integers in another than
+ * the one DER form are refused, so that one signature has one spelling.
+ */
+export function rawSignature(bitString: Uint8Array, size: number, code: EvidenceErrorCode): Bytes {
   const [sequence, ...rest] = derElements(bitString.subarray(1), code)
   const integers = derElements(derContent(sequence, DER.sequence, code), code)
   if (bitString[0] !== 0 || rest.length > 0 || integers.length !== 2) throw new EvidenceError(code)
-  const raw = new Uint8Array(64)
+  const raw = new Uint8Array(2 * size)
   for (const [index, element] of integers.entries()) {
-    const content = derContent(element, DER.integer, code)
-    const value = content[0] === 0 ? content.subarray(1) : content
-    if (value.length === 0 || value.length > 32) throw new EvidenceError(code)
-    raw.set(value, 32 * (index + 1) - value.length)
+    const value = derPositive(element, code)
+    if (value.length > size) throw new EvidenceError(code)
+    raw.set(value, size * (index + 1) - value.length)
   }
   return raw
+}
+
+/** The magnitude of an INTEGER that is neither negative nor padded (X.690 §8.3.2). */
+function derPositive(element: DerElement, code: EvidenceErrorCode): Uint8Array {
+  const content = derContent(element, DER.integer, code)
+  const [first = 0x80, second = 0x80] = content
+  if (first >= 0x80 || (first === 0 && second < 0x80)) throw new EvidenceError(code)
+  return first === 0 ? content.subarray(1) : content
 }
 
 const UTC_TIME = /^(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})(\d{2})Z$/

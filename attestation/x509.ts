@@ -66,6 +66,8 @@ const OID = {
 } as const
 const KNOWN_CRITICAL: ReadonlySet<string> = new Set([OID.keyUsage, OID.basicConstraints])
 const P256_SPKI_PREFIX = fromHex('3059301306072a8648ce3d020106082a8648ce3d03010703420004')
+const P384_SPKI_PREFIX = fromHex('3076301006072a8648ce3d020106052b81040022036200')
+const P384_POINT_LENGTH = 97
 const V3 = fromHex('a003020102')
 const KEY_USAGE = { digitalSignature: 0x80, keyCertSign: 0x04 } as const
 const PEM = /-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+?)-----END CERTIFICATE-----\s*/y
@@ -152,6 +154,15 @@ function p256Point(bytes: Bytes): Bytes | null {
   const prefix = bytes.subarray(0, P256_SPKI_PREFIX.length)
   const fits = bytes.length === P256_SPKI_PREFIX.length + 64 && equalBytes(prefix, P256_SPKI_PREFIX)
   return fits ? Uint8Array.from(bytes.subarray(P256_SPKI_PREFIX.length)) : null
+}
+
+/** Uncompressed point of an ECDSA P-384 key (97 bytes), or null for any other key. */
+export function p384Point(spki: Bytes): Bytes | null {
+  const prefix = spki.subarray(0, P384_SPKI_PREFIX.length)
+  const fits =
+    spki.length === P384_SPKI_PREFIX.length + P384_POINT_LENGTH &&
+    equalBytes(prefix, P384_SPKI_PREFIX)
+  return fits ? spki.slice(P384_SPKI_PREFIX.length) : null
 }
 
 /** Authorities and platforms recur in every chain; a certificate is read once. */

@@ -1,7 +1,7 @@
 import { equalBytes, fromHex, ownBuffer, type Bytes } from '../bytes.ts'
 import { crlBody, type CrlBody } from '../x509-crl.ts'
 import { signedParts, type SignedParts } from '../x509-signed.ts'
-import { certificateBody, type CertificateBody } from '../x509.ts'
+import { certificateBody, p384Point, type CertificateBody } from '../x509.ts'
 
 /** A certificate of AMD's: signed with RSASSA-PSS, over an RSA-4096 (ARK, ASK) or P-384 (VCEK, VLEK) key. */
 export interface AmdCertificate extends CertificateBody {
@@ -26,14 +26,10 @@ const PSS_SHA384_TRAILER =
   '06092a864886f70d01010a3039a00f300d06096086480165030402020500a11c301a06092a864886f70d010108300d06096086480165030402020500a203020130a303020101'
 const PSS = { name: 'RSA-PSS', saltLength: 48 } as const
 const RSA_PSS_SHA384 = { name: 'RSA-PSS', hash: 'SHA-384' } as const
-const P384 = { name: 'ECDSA', namedCurve: 'P-384' } as const
-const P384_SHA384 = { name: 'ECDSA', hash: 'SHA-384' } as const
 
 const RSA4096_PREFIX = fromHex('30820222300d06092a864886f70d01010105000382020f003082020a0282020100')
 /** Modulus and an exponent of three bytes. */
 const RSA4096_LENGTH = RSA4096_PREFIX.length + 512 + 5
-const P384_PREFIX = fromHex('3076301006072a8648ce3d020106052b81040022036200')
-const P384_POINT_LENGTH = 97
 
 /** An X.509 certificate in DER. Throws `certificate_malformed`. */
 export async function parseAmdCertificate(der: Uint8Array): Promise<AmdCertificate> {
@@ -65,20 +61,3 @@ const signatureCheck =
 const isRsa4096 = (spki: Bytes): boolean =>
   spki.length === RSA4096_LENGTH &&
   equalBytes(spki.subarray(0, RSA4096_PREFIX.length), RSA4096_PREFIX)
-
-function p384Point(spki: Bytes): Bytes | null {
-  const fits =
-    spki.length === P384_PREFIX.length + P384_POINT_LENGTH &&
-    equalBytes(spki.subarray(0, P384_PREFIX.length), P384_PREFIX)
-  return fits ? spki.slice(P384_PREFIX.length) : null
-}
-
-/** ECDSA P-384 over SHA-384 with a raw r ‖ s signature; false for a point that is not on the curve. */
-export async function verifyP384(point: Bytes, signature: Bytes, message: Bytes): Promise<boolean> {
-  try {
-    const key = await crypto.subtle.importKey('raw', point, P384, false, ['verify'])
-    return await crypto.subtle.verify(P384_SHA384, key, signature, message)
-  } catch {
-    return false
-  }
-}

@@ -1,6 +1,6 @@
 import type { UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
-import { verifyP384 } from './certificate.ts'
+import { verifyP384 } from '../signature.ts'
 import { verifySnpChain, verifySnpRevocation, type SnpChain } from './chain.ts'
 import { checkEndorsement, signedTcb } from './endorsement.ts'
 import { parseSnpReport, type SnpReport } from './report.ts'
