@@ -158,3 +158,6 @@ type ReaderError =
   | 'hcl_malformed'
   | 'tpm_quote_malformed'
   | 'eventlog_malformed'
+  | 'spdm_malformed'
+  | 'spdm_opaque_malformed'
+  | 'gpu_field_malformed'

@@ -102,6 +102,18 @@ export {
 } from './eventlog/launch.ts'
 export { replay, verifyEventLog, type VerifiedEventLog } from './eventlog/replay.ts'
 export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
+export type { DeviceKind, GpuArch } from './nvidia/chip.ts'
+export type { DeviceInfo, GpuMode } from './nvidia/device-info.ts'
+export {
+  parseGpuEvidence,
+  parseGpuNonce,
+  type GpuEvidence,
+  type GpuEvidenceItem,
+} from './nvidia/evidence.ts'
+export type { FirmwareIdentity } from './nvidia/fwid.ts'
+export { parseSpdmReport, type SpdmReport } from './nvidia/spdm.ts'
+export type { GenuineGpuDevice, GenuineGpuEvidence } from './nvidia/verdict.ts'
+export { verifyGpuDevice, verifyGpuEvidence, type GpuInput } from './nvidia/verify.ts'
 export { NVIDIA_ROOTS, testNvidiaRoots, type NvidiaRoots } from './nvidia/root.ts'
 export {
   DEFAULT_POLICY,
