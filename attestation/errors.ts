@@ -1,5 +1,5 @@
 import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
-import { NVIDIA_EVIDENCE_ERRORS } from './nvidia/errors.ts'
+import { NVIDIA_EVIDENCE_ERRORS, NVIDIA_POLICY_ERRORS } from './nvidia/errors.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
 /**
@@ -32,6 +32,7 @@ export type Step =
   | 'gpu_identity'
   | 'gpu_signature'
   | 'gpu_platform'
+  | 'gpu_binding'
   | 'gpu_revocation'
   | 'rim'
   | 'nras'
@@ -222,6 +223,7 @@ const POLICY_ERRORS = {
   service_td_present: 'a service TD is bound to the TD',
   workload_not_expected: 'the measurements are not in the expected list',
   ...SNP_POLICY_ERRORS,
+  ...NVIDIA_POLICY_ERRORS,
   azure_pcr_not_expected: 'a PCR of the vTPM does not have an expected value',
 } as const satisfies Record<string, string>
 

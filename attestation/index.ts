@@ -1,7 +1,8 @@
 import { VerifiedEndpoint } from './endpoint.ts'
 
 export { bootSubject, type BootDocument } from './aci/boot.ts'
-export { claimsOf, type Claim, type Claims } from './aci/claims.ts'
+export type { Claim } from './aci/claim.ts'
+export { claimsOf, type Claims } from './aci/claims.ts'
 export { decodeAciEvidence, encodeAciEvidence, type AciEvidence } from './aci/evidence.ts'
 export { jcs } from './aci/jcs.ts'
 export {
@@ -102,6 +103,12 @@ export {
 } from './eventlog/launch.ts'
 export { replay, verifyEventLog, type VerifiedEventLog } from './eventlog/replay.ts'
 export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
+export {
+  bindGpuEvidence,
+  type GpuBinding,
+  type GpuBindingKind,
+  type GpuBindingRule,
+} from './nvidia/binding.ts'
 export type { DeviceKind, GpuArch } from './nvidia/chip.ts'
 export type { DeviceInfo, GpuMode } from './nvidia/device-info.ts'
 export {
@@ -111,6 +118,8 @@ export {
   type GpuEvidenceItem,
 } from './nvidia/evidence.ts'
 export type { FirmwareIdentity } from './nvidia/fwid.ts'
+export { checkGpuPlatform, type GpuPlatform, type SwitchEvidence } from './nvidia/platform.ts'
+export { DEFAULT_GPU_POLICY, gpuRoots, parseGpuPolicy, type GpuPolicy } from './nvidia/policy.ts'
 export { parseSpdmReport, type SpdmReport } from './nvidia/spdm.ts'
 export type { GenuineGpuDevice, GenuineGpuEvidence } from './nvidia/verdict.ts'
 export { verifyGpuDevice, verifyGpuEvidence, type GpuInput } from './nvidia/verify.ts'

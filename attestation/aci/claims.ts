@@ -1,21 +1,14 @@
 import type { VerifiedEndpoint } from '../endpoint.ts'
 import { readLaunch, type LaunchClaim, type LoggedLaunch } from '../eventlog/launch.ts'
 import type { JsonValue } from '../json.ts'
-
-export interface Claim {
-  readonly status: 'asserted' | 'refuted' | 'unknown'
-  readonly source?:
-    | 'hardware_proven'
-    | 'verifier_derived'
-    | 'provider_asserted'
-    | 'operator_asserted'
-    | undefined
-  readonly reason?: string | undefined
-}
+import { NO_GPU_CLAIMS } from '../nvidia/claims.ts'
+import { UNKNOWN, type Claim } from './claim.ts'
 
 export interface Claims {
   readonly tee_attested: Claim
   readonly gpu_attested: Claim
+  /** Beyond ACI §8.3: GPUs that are genuine may still be those of another machine. */
+  readonly gpu_bound_to_cpu: Claim
   readonly tcb_up_to_date: Claim
   readonly os_known_good: Claim
   readonly serving_software_known_good: Claim
@@ -23,8 +16,6 @@ export interface Claims {
   readonly extra: Record<string, JsonValue>
   readonly [informational: string]: unknown
 }
-
-const UNKNOWN: Claim = { status: 'unknown' }
 
 /**
  * The typed claims of ACI §8.3 that follow from a verified endpoint, and nothing beyond them. What was not
@@ -46,7 +37,7 @@ export function claimsOf(endpoint: VerifiedEndpoint): Claims {
             source: 'hardware_proven',
             reason: `TCB status ${quote.tcb.status}`,
           },
-    gpu_attested: UNKNOWN,
+    ...NO_GPU_CLAIMS,
     os_known_good:
       quote.workload === 'pinned'
         ? {

@@ -43,9 +43,7 @@ export async function verifyNvidiaChain(
     if (!equalBytes(subject.issuer, issuer.subject)) refuse('certificate_name_mismatch')
     checkAuthority(issuer, depth, refuse)
   }
-  if (leaf.constraints?.ca === true || !leaf.maySignData || leaf.p384 === null) {
-    return refuse('certificate_role_invalid')
-  }
+  checkLeaf(leaf, refuse)
   const signed = await Promise.all(
     links.map(({ subject, issuer }) => subject.isSignedBy(issuer.p384)),
   )
@@ -77,6 +75,11 @@ const refusal =
   (code) => {
     throw new EvidenceError(code, step)
   }
+
+/** Device leaves state no basic constraints at all; a CA's key must not sign reports or reference values. */
+function checkLeaf({ constraints, maySignData, p384 }: NvidiaCertificate, refuse: Refuse): void {
+  if (constraints?.ca === true || !maySignData || p384 === null) refuse('certificate_role_invalid')
+}
 
 /**
  * Without the CA flag check the owner of any device could issue further ones.

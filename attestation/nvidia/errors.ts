@@ -3,7 +3,13 @@ import { OCSP_EVIDENCE_ERRORS } from './ocsp/errors.ts'
 import { RIM_EVIDENCE_ERRORS } from './rim/errors.ts'
 
 type Kind = 'malformed' | 'unsupported' | 'rejected'
-type GpuStep = 'gpu_evidence' | 'gpu_report' | 'gpu_identity' | 'gpu_signature' | 'gpu_platform'
+type GpuStep =
+  | 'gpu_evidence'
+  | 'gpu_report'
+  | 'gpu_identity'
+  | 'gpu_signature'
+  | 'gpu_platform'
+  | 'gpu_binding'
 
 const entry = (kind: Kind, step: GpuStep, message: string) => ({ kind, step, message })
 
@@ -118,7 +124,52 @@ export const NVIDIA_EVIDENCE_ERRORS = {
     'the reported firmware id is not the certified one',
   ),
   gpu_device_duplicate: entry('rejected', 'gpu_platform', 'one device occurs more than once'),
+  gpu_platform_mixed: entry(
+    'rejected',
+    'gpu_platform',
+    'the GPUs are not of one chip, driver and mode',
+  ),
+  gpu_switch_names_differ: entry(
+    'rejected',
+    'gpu_platform',
+    'the GPUs do not name the switches that their mode demands',
+  ),
+  gpu_switch_pdi_mismatch: entry(
+    'rejected',
+    'gpu_platform',
+    'a switch reports another identity than its certificate has',
+  ),
+  gpu_switch_unlocked: entry(
+    'rejected',
+    'gpu_platform',
+    'the configuration of a switch is not locked',
+  ),
+  gpu_switch_topology_mismatch: entry(
+    'rejected',
+    'gpu_platform',
+    'GPUs and switches do not name each other',
+  ),
+  gpu_binding_mismatch: entry(
+    'rejected',
+    'gpu_binding',
+    'the GPU evidence is not bound to the CPU TEE in the way that was demanded',
+  ),
   ...RIM_EVIDENCE_ERRORS,
   ...OCSP_EVIDENCE_ERRORS,
   ...NRAS_EVIDENCE_ERRORS,
+} as const
+
+/** Part of the table of `attestation/errors.ts`. */
+export const NVIDIA_POLICY_ERRORS = {
+  gpu_count_not_expected: 'there are not as many GPUs as expected',
+  gpu_arch_not_accepted: 'the architecture of a GPU is not accepted',
+  gpu_driver_too_old: 'the driver is below the minimum',
+  gpu_vbios_too_old: 'the firmware of a device is below the minimum',
+  gpu_firmware_id_not_reported: 'a GPU does not report the id of its firmware',
+  gpu_switch_evidence_absent: 'the switches between the GPUs did not prove themselves',
+  gpu_rim_unavailable: 'there are no reference values for the firmware of a device',
+  gpu_rim_signer_expired: 'the signer of reference values has expired',
+  gpu_measurement_mismatch: 'a measurement is not the reference value',
+  gpu_revocation_unknown: 'not every certificate has an answer about its revocation',
+  gpu_certificate_on_hold: 'a certificate is on hold',
 } as const

@@ -64,6 +64,11 @@ export class GenuineGpuDevice {
     return this.#facts.report.measurements
   }
 
+  /** Of the report, r ‖ s: tells reports apart, since no two have the same. */
+  get signature(): Bytes {
+    return this.#facts.report.signature
+  }
+
   get chain(): NvidiaChain {
     return this.#facts.chain
   }
