@@ -59,6 +59,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/verify.ts', 'stated === toHex(expected.subarray(0, 32)) &&', ''],
   ['attestation/verify.ts', 'spki_sha256 === evidence.observed_spki_sha256 &&', ''],
   // attestation/tdx/verify.ts
+  ['attestation/tdx/verify.ts', '  checkPckProfile(pck, trustedRoot)\n', ''],
   ['attestation/tdx/verify.ts', '  await verifyCrl(root, chain.root, now)\n', ''],
   ['attestation/tdx/verify.ts', '  await verifyCrl(pck, chain.intermediate, now)\n', ''],
   ['attestation/tdx/verify.ts', '  checkNotRevoked(chain, root, pck)\n', ''],

@@ -41,19 +41,10 @@ const expectedFile = z.object({
   outputs: z.record(z.string(), z.unknown()).default({}),
   rejection: z.object({ code: z.union([z.string(), z.array(z.string())]) }).optional(),
 })
-const ownRoot = z.object({ collateral: z.object({ intel_root_ca_pem: z.string() }) })
-
-/**
- * The contract's synthetic Platform CA issues PCK certificates without SGX type, platform instance and
- * configuration. Intel's PCK certificate profile demands all three, so the library refuses the certificate
- * before anything that these cases are about.
- */
-const refusedForItsPck = (stage: string, input: unknown): boolean =>
-  stage === TDX && ownRoot.safeParse(input).success
 
 const FOLDERS = [
-  [TDX, 'conformance/attestation-tdx', 37, 65],
-  [SEV, 'conformance/attestation-sev', 26, 26],
+  [TDX, 'conformance/attestation-tdx', 65],
+  [SEV, 'conformance/attestation-sev', 26],
 ] as const
 
 const scratch = mkdtempSync(join(tmpdir(), 'vouchgate-conformance-'))
@@ -72,7 +63,7 @@ const PUBLISHED = [
   'sgx3-teepot-swh-00606a-e15-swh-ba712bb3/tcb_signing_chain.pem',
 ]
 
-describe.skipIf(!hasVectors).for(FOLDERS)('%s', ([stage, folder, right, total]) => {
+describe.skipIf(!hasVectors).for(FOLDERS)('%s', ([stage, folder, total]) => {
   const cases = vectorCases(folder, '', ['input.json', 'expected.json'])
   let chains: readonly string[] = []
   beforeAll(() => {
@@ -86,16 +77,12 @@ describe.skipIf(!hasVectors).for(FOLDERS)('%s', ([stage, folder, right, total]) 
     const want = expectedFile.parse(vectorJson(folder, name, 'expected.json'))
     const input = vectorJson(folder, name, 'input.json')
     const { answer, code } = await judge(stage, input, chains)
-    const refused = refusedForItsPck(stage, input)
-    const codes = want.accepted ? [null] : [want.rejection?.code].flat()
-    expect(refused ? ['PCK_CHAIN_INVALID'] : codes).toContain(code)
-    expect(answer.outputs ?? {}).toMatchObject(refused ? {} : want.outputs)
+    expect(want.accepted ? [null] : [want.rejection?.code].flat()).toContain(code)
+    expect(answer.outputs ?? {}).toMatchObject(want.outputs)
   })
 
-  test(`${right} of ${total} cases are as the contract has them`, () => {
-    const inputs = cases.map((name) => vectorJson(folder, name, 'input.json'))
-    expect(inputs).toHaveLength(total)
-    expect(inputs.filter((input) => !refusedForItsPck(stage, input))).toHaveLength(right)
+  test(`${total} cases were found`, () => {
+    expect(cases).toHaveLength(total)
   })
 })
 
