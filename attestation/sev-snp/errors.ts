@@ -13,7 +13,7 @@ export const SNP_EVIDENCE_ERRORS = {
   snp_report_version_unsupported: entry(
     'unsupported',
     'snp_report',
-    'the SNP report version is not 2, 3 or 5',
+    'the SNP report version is not 2, 3, 4 or 5',
   ),
   snp_algorithm_unsupported: entry(
     'unsupported',

@@ -312,7 +312,7 @@ test('a good SNP report is accepted, and its root is said not to be AMD', async 
 const SEV_REFUSALS: Readonly<Record<string, SevCase>> = {
   REPORT_TRUNCATED: { edit: (report) => report.subarray(1) },
   REPORT_FORMAT_UNSUPPORTED: { input: { attestation_doc_b64: toBase64(new Uint8Array(64)) } },
-  WRONG_REPORT_VERSION: { report: { version: '04000000' } },
+  WRONG_REPORT_VERSION: { report: { version: '06000000' } },
   GUEST_POLICY_RESERVED_BIT_SET: { report: { policy: '0000010000000000' } },
   GUEST_POLICY_DEBUG_SET: { report: { policy: '00000b0000000000' } },
   GUEST_POLICY_MIGRATE_MA_SET: { report: { policy: '0000070000000000' } },
