@@ -30,6 +30,11 @@ export const SNP_EVIDENCE_ERRORS = {
     'snp_report',
     'the SNP report says that no endorsement key signed it',
   ),
+  snp_certificate_table_malformed: entry(
+    'malformed',
+    'snp_chain',
+    'the certificate table does not have the entries and lengths its format demands',
+  ),
   snp_product_unknown: entry(
     'rejected',
     'snp_chain',

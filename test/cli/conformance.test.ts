@@ -268,7 +268,10 @@ test('without TCB evaluation the rest of the policy still holds', async () => {
 test('without issuer chains and certificates for them nothing is accepted', async () => {
   const made = await tdxInput({})
   const { tcb_info_issuer_chain_pem: _chain, ...collateral } = made.collateral
-  expect((await judge(TDX, { ...made, collateral })).code).toBe('TCB_INFO_CHAIN_INVALID')
+  const { code, err } = await judge(TDX, { ...made, collateral })
+  expect(code).toBe('TCB_INFO_CHAIN_INVALID')
+  expect(err).toContain('the input brings no issuer chain')
+  expect((await judge(TDX, made)).err).not.toContain('no issuer chain')
 })
 
 const snp = createSnpVendor()
@@ -365,7 +368,11 @@ test('a document that the schema does not allow is malformed input', async () =>
 
 test('a report whose ASK and ARK are among the published ones needs none in its input', async () => {
   const { ask_pem: _ask, ...input } = sevInput({})
-  expect((await judge(SEV, input)).code).toBe('VCEK_CHAIN_INVALID')
+  const alone = await judge(SEV, input)
+  expect(alone.code).toBe('VCEK_CHAIN_INVALID')
+  expect(alone.err).toBe(
+    'the input brings no issuer chain; --chains FILE names certificates for it\n',
+  )
   const chains = chainsFile('amd.pem', [snp.chain('vcek')])
   expect((await judge(SEV, input, chains)).code).toBeNull()
 })
