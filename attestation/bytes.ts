@@ -155,6 +155,7 @@ type ReaderError =
   | 'quote_malformed'
   | 'pck_extension_malformed'
   | 'snp_report_malformed'
+  | 'snp_certificate_table_malformed'
   | 'hcl_malformed'
   | 'tpm_quote_malformed'
   | 'eventlog_malformed'

@@ -133,6 +133,12 @@ export {
   type WorkloadRow,
 } from './policy.ts'
 export { acceptSnpReport } from './sev-snp/accept.ts'
+export {
+  parseSnpCertificateTable,
+  verifyExtendedSnpReport,
+  type ExtendedSnpInput,
+  type SnpCertificateTable,
+} from './sev-snp/certificate-table.ts'
 export { parseSnpPolicy, type SnpPolicy } from './sev-snp/policy.ts'
 export type { SnpProduct, SnpTcb } from './sev-snp/product.ts'
 export { parseSnpReport, type SnpGuestPolicy, type SnpReport } from './sev-snp/report.ts'

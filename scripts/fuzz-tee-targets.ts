@@ -5,6 +5,7 @@ import {
   parseHclReport,
   parseJson,
   parseQuote,
+  parseSnpCertificateTable,
   parseSnpPolicy,
   parseSnpReport,
   replay,
@@ -15,6 +16,7 @@ import { parseCrl } from '../attestation/x509-crl.ts'
 import { parseCertificate } from '../attestation/x509.ts'
 import { hclReport } from '../test/support/azure-vm.ts'
 import { ascii, bootEntry, ccel, EV, efiVariable, runtimeEntry } from '../test/support/eventlog.ts'
+import { certificateTable, vendorEntries } from '../test/support/snp-table.ts'
 import { createSnpVendor } from '../test/support/snp-vendor.ts'
 import type { TeeVendor } from '../test/support/tee-vendor.ts'
 import { json, text, type Target } from './fuzz-target.ts'
@@ -53,6 +55,11 @@ export function amdTargets(): Target[] {
       name: 'parseSnpReport',
       seeds: vendors.map((vendor) => vendor.report()),
       run: parseSnpReport,
+    },
+    {
+      name: 'parseSnpCertificateTable',
+      seeds: vendors.map((vendor) => certificateTable(vendorEntries(vendor))),
+      run: parseSnpCertificateTable,
     },
     {
       name: 'parseAmdCertificate',

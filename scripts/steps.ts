@@ -59,6 +59,12 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/verify.ts', 'stated === toHex(expected.subarray(0, 32)) &&', ''],
   ['attestation/verify.ts', 'spki_sha256 === evidence.observed_spki_sha256 &&', ''],
   // attestation/tdx/verify.ts
+  ['attestation/tdx/verify.ts', '  checkPckProfile(pck, trustedRoot)\n', ''],
+  [
+    'attestation/tdx/pck.ts',
+    "  if (profile === 'intel') checkProfileEntries(entries, issuer)\n",
+    '',
+  ],
   ['attestation/tdx/verify.ts', '  await verifyCrl(root, chain.root, now)\n', ''],
   ['attestation/tdx/verify.ts', '  await verifyCrl(pck, chain.intermediate, now)\n', ''],
   ['attestation/tdx/verify.ts', '  checkNotRevoked(chain, root, pck)\n', ''],
@@ -177,6 +183,10 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/sev-snp/endorsement.ts', 'equalBytes(endorsed, chipId.subarray(0, length)) &&', ''],
   ['attestation/sev-snp/endorsement.ts', 'endorsed !== product || ', ''],
   ['attestation/sev-snp/endorsement.ts', ' || !same', ''],
+  ['attestation/sev-snp/certificate-table.ts', 'offset < contentStart || ', ''],
+  ['attestation/sev-snp/certificate-table.ts', ' || offset > bytes.length', ''],
+  ['attestation/sev-snp/certificate-table.ts', 'outside || ', ''],
+  ['attestation/sev-snp/certificate-table.ts', ' || table.has(guid)', ''],
   ['attestation/sev-snp/report.ts', '!has(POLICY.mustBeOne) || ', ''],
   ['attestation/sev-snp/report.ts', ' || (keyInfo & MASK_CHIP_KEY) !== 0', ''],
   ['attestation/sev-snp/accept.ts', '  checkGuest(genuine, policy)\n', ''],

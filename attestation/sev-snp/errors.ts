@@ -13,7 +13,7 @@ export const SNP_EVIDENCE_ERRORS = {
   snp_report_version_unsupported: entry(
     'unsupported',
     'snp_report',
-    'the SNP report version is not 2, 3 or 5',
+    'the SNP report version is not 2, 3, 4 or 5',
   ),
   snp_algorithm_unsupported: entry(
     'unsupported',
@@ -29,6 +29,11 @@ export const SNP_EVIDENCE_ERRORS = {
     'rejected',
     'snp_report',
     'the SNP report says that no endorsement key signed it',
+  ),
+  snp_certificate_table_malformed: entry(
+    'malformed',
+    'snp_chain',
+    'the certificate table does not have the entries and lengths its format demands',
   ),
   snp_product_unknown: entry(
     'rejected',

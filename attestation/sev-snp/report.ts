@@ -10,9 +10,16 @@ export interface SnpGuestPolicy {
   readonly cxl: boolean
 }
 
+/**
+ * 3 adds the CPU, 5 the mitigation vectors. AMD has published no layout of 4, which firmware 1.55.31 writes:
+ * it is read as 3 is, and where a report has more in it than that, it is refused.
+ */
+const SNP_REPORT_VERSIONS = [2, 3, 4, 5] as const
+type SnpReportVersion = (typeof SNP_REPORT_VERSIONS)[number]
+
 /** An ATTESTATION_REPORT (SEV-SNP ABI, table 23), read and not yet verified. TCBs are raw: their layout follows the product. */
 export interface SnpReport {
-  readonly version: 2 | 3 | 5
+  readonly version: SnpReportVersion
   readonly guestSvn: number
   readonly policy: SnpGuestPolicy
   readonly familyId: Bytes
@@ -117,9 +124,10 @@ function reserved(reader: Reader, length: number): void {
 
 const u64 = (reader: Reader): bigint => new DataView(reader.take(8).buffer).getBigUint64(0, true)
 
-function reportVersion(version: number): 2 | 3 | 5 {
-  if (version === 2 || version === 3 || version === 5) return version
-  throw new EvidenceError('snp_report_version_unsupported')
+function reportVersion(stated: number): SnpReportVersion {
+  const version = SNP_REPORT_VERSIONS.find((known) => known === stated)
+  if (version === undefined) throw new EvidenceError('snp_report_version_unsupported')
+  return version
 }
 
 function guestPolicy(bits: bigint): SnpGuestPolicy {
@@ -149,7 +157,7 @@ function signingKey(keyInfo: number): 'vcek' | 'vlek' {
   return key
 }
 
-function readCpuid(reader: Reader, version: 2 | 3 | 5): SnpReport['cpuid'] {
+function readCpuid(reader: Reader, version: SnpReportVersion): SnpReport['cpuid'] {
   if (version === 2) {
     reserved(reader, 24)
     return null

@@ -14,7 +14,7 @@ import {
 } from './collateral.ts'
 import { checkNotRevoked, verifyCrl } from './crl.ts'
 import { verifyTdxModule } from './module.ts'
-import { pckIdentity, type PckIdentity } from './pck.ts'
+import { checkPckProfile, pckIdentity, type PckIdentity } from './pck.ts'
 import { verifyQeReport } from './qe.ts'
 import { parseQuote, type Quote } from './quote.ts'
 import type { TrustedRoot } from './root.ts'
@@ -44,6 +44,7 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
   // 2. The platform's PCK certificate chains to the pinned root.
   const chain = await verifyPckChain(await pckChainOf(quote, collateral), trustedRoot, now)
   const pck = pckIdentity(chain.leaf, chain.intermediate)
+  checkPckProfile(pck, trustedRoot)
   // 3. No certificate of that chain is revoked; silence counts only in a fresh, authentic CRL.
   const crls = await verifyRevocation(collateral, chain, now)
   // 4. Collateral is signed by the TCB signing role, and by no other certificate under the root.

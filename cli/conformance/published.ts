@@ -34,6 +34,9 @@ export function parsePublished(text: string): Published {
 
 export const NOTHING_PUBLISHED = parsePublished('')
 
+/** Why a chain is refused that is not there at all. */
+export const NO_CHAIN = 'the input brings no issuer chain; --chains FILE names certificates for it'
+
 function parse(pem: string): X509Certificate {
   try {
     return new X509Certificate(pem)

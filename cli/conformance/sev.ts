@@ -11,7 +11,7 @@ import {
 } from '@vouchgate/attestation'
 import { gunzipSync } from 'node:zlib'
 import { z } from 'zod'
-import { issuerOf, type Published } from './published.ts'
+import { issuerOf, NO_CHAIN, type Published } from './published.ts'
 import { sevOutputs } from './sev-outputs.ts'
 import {
   base64,
@@ -145,10 +145,12 @@ export const SEV: Stage = {
 }
 
 async function accept(input: Input, raw: Uint8Array, { note, published }: Beside) {
+  const chain = chainOf(input, published)
+  if (chain === null) note(NO_CHAIN)
   const genuine = await verifySnpReport({
     report: raw,
     leaf: input.vcek_der_b64,
-    chain: chainOf(input, published),
+    chain: chain ?? '',
     crl: null,
     now: input.expiration_check_date_unix,
     roots:
@@ -158,10 +160,11 @@ async function accept(input: Input, raw: Uint8Array, { note, published }: Beside
   return { accepted: acceptSnpReport(genuine, policyOf(input)), raw }
 }
 
-/** What the input brings takes the place of what AMD publishes, certificate by certificate. */
-function chainOf(input: Input, { chainFrom }: Published): string {
+/** What the input brings takes the place of what AMD publishes, one by one; null where that is not both. */
+function chainOf(input: Input, { chainFrom }: Published): string | null {
   const published = chainFrom(issuerOf(input.vcek_der_b64), input.expiration_check_date_unix)
   const second = Math.max(0, published.indexOf('-----BEGIN', 1))
   const ask = input.ask_pem ?? published.slice(0, second)
-  return `${ask.trimEnd()}\n${input.amd_root_ca_pem ?? published.slice(second)}`
+  const ark = input.amd_root_ca_pem ?? published.slice(second)
+  return ask === '' || ark === '' ? null : `${ask.trimEnd()}\n${ark}`
 }

@@ -13,7 +13,7 @@ import {
   type QuoteInput,
 } from '@vouchgate/attestation'
 import { z } from 'zod'
-import type { Published } from './published.ts'
+import { NO_CHAIN, type Published } from './published.ts'
 import {
   judged,
   readInput,
@@ -93,7 +93,10 @@ async function judge(input: TdxInput, { note, published }: Beside): Promise<Verd
   const bytes = quoteOf(input, note)
   const { body } = parseQuote(bytes)
   if (body.tee !== 'tdx') return rejection('WRONG_TEE_TYPE')
-  const quote = await verifyQuote(await quoteInput(input, bytes, published))
+  const given = await quoteInput(input, bytes, published)
+  const { tcb_info_issuer_chain, qe_identity_issuer_chain } = given.collateral
+  if ([tcb_info_issuer_chain, qe_identity_issuer_chain].includes('')) note(NO_CHAIN)
+  const quote = await verifyQuote(given)
   const seen = { quote, report: body.report, bytes }
   const broken = brokenSpecRule(seen)
   if (broken !== null) return rejection(broken)

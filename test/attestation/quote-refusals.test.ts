@@ -7,6 +7,7 @@ import {
   verifyQuote,
   type Collateral,
   type GenuineQuote,
+  type TrustedRoot,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { isvLevel, levelV2, platformLevel, TDX_COMPONENTS } from '../support/collateral.ts'
@@ -34,6 +35,7 @@ interface Attempt {
   readonly bytes?: (quote: Uint8Array) => Uint8Array
   readonly from?: TeeVendor
   readonly at?: number
+  readonly under?: TrustedRoot
 }
 
 async function attempt(given: Attempt): Promise<GenuineQuote> {
@@ -44,7 +46,7 @@ async function attempt(given: Attempt): Promise<GenuineQuote> {
     quote: given.bytes?.(quote) ?? quote,
     collateral: given.edit?.(collateral) ?? collateral,
     now: given.at ?? vendor.now,
-    trustedRoot: root,
+    trustedRoot: given.under ?? root,
   })
 }
 
@@ -91,6 +93,13 @@ const extensionWith = (arc: number, replacement: Uint8Array | null): Attempt =>
         ),
     }),
   })
+
+/** An SGX extension that ends before SGX type, platform instance and configuration. */
+const SHORT_PROFILE = chainWith('leaf', {
+  sgxExtension: sgxExtension(vendor.platform, { entries: (entries) => entries.slice(0, 4) }),
+})
+/** What a certificate of Intel's own would be judged by, were this vendor Intel. */
+const AS_INTEL: TrustedRoot = { ...root, kind: 'intel' }
 
 const CURRENT_MODULE = { teeTcbSvn2: '0a010300000000000000000000000000' }
 const { leaf, intermediate, tcbSigning, root: rootCertificate } = vendor.certificates
@@ -327,6 +336,18 @@ const REFUSALS: Record<string, [step: string, code: string, attempt: Attempt]> =
     'pck_chain',
     'pck_extension_malformed',
     extensionWith(7, null),
+  ],
+  'an SGX extension of five entries, under the Platform CA': [
+    'pck_chain',
+    'pck_extension_malformed',
+    chainWith('leaf', {
+      sgxExtension: sgxExtension(vendor.platform, { entries: (entries) => entries.slice(0, 5) }),
+    }),
+  ],
+  'an SGX extension of four entries, under the root of Intel': [
+    'pck_chain',
+    'pck_extension_malformed',
+    { ...SHORT_PROFILE, under: AS_INTEL },
   ],
   'an FMSPC of seven bytes': [
     'pck_chain',
@@ -686,6 +707,11 @@ test.for([null, 'text', {}, { ...vendor.collateral(), tcb_info: 1 }])(
     )
   },
 )
+
+test('a test PKI may issue PCK certificates of the short profile, and Intel those of the full', async () => {
+  expect((await attempt(SHORT_PROFILE)).root).toBe('test-pki')
+  expect((await attempt({ under: AS_INTEL })).root).toBe('intel')
+})
 
 test('zero padding after the quote is what platforms append, and is reported', async () => {
   expect((await attempt({ quote: { padding: 500 } })).padding).toBe(500)

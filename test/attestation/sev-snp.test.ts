@@ -107,7 +107,6 @@ const REPORT_REFUSALS: Refusals = {
     { bytes: (bytes) => concat(bytes, Uint8Array.of(0)) },
   ],
   'version 1': ['snp_report', 'snp_report_version_unsupported', { report: { version: '01' } }],
-  'version 4': ['snp_report', 'snp_report_version_unsupported', { report: { version: '04' } }],
   'version 6': ['snp_report', 'snp_report_version_unsupported', { report: { version: '06' } }],
   'another signature algorithm': [
     'snp_report',
@@ -153,6 +152,11 @@ const REPORT_REFUSALS: Refusals = {
     'snp_report',
     'snp_report_malformed',
     { report: { version: '03', mitigations: '01' } },
+  ],
+  'mitigation vectors in version 4, whose layout is not published': [
+    'snp_report',
+    'snp_report_malformed',
+    { report: { version: '04', mitigations: '01' } },
   ],
   'bytes after the CPU': [
     'snp_report',
@@ -446,6 +450,16 @@ test('Turin has an FMC and a chip id of eight bytes', async () => {
 test('version 2 names no CPU and takes its product from the pinned root', async () => {
   const genuine = await attempt({ product: 'Milan', report: { version: '02', cpuid: '000000' } })
   expect(genuine).toMatchObject({ product: 'Milan', report: { cpuid: null } })
+})
+
+test.for(['03', '04', '05'])('version %s names its CPU', async (version) => {
+  const genuine = await attempt({ product: 'Milan', report: { version } })
+  expect(genuine).toMatchObject({
+    product: 'Milan',
+    report: { version: Number(version), cpuid: { family: 0x19, model: 0x01 } },
+  })
+  const other = attempt({ product: 'Milan', report: { version, cpuid: PLATFORMS.Genoa.cpuid } })
+  await expect(other).rejects.toMatchObject({ code: 'snp_product_mismatch' })
 })
 
 test('a spelled out trailer field is the same algorithm', async () => {
