@@ -80,10 +80,10 @@ export function compareMeasurements(
 }
 
 function checkIndexes({ measurements }: MeasuredDevice, rims: readonly GenuineRim[]): void {
-  if (rims.some(({ highestIndex }) => highestIndex >= measurements.size)) {
+  const active = rims.flatMap(({ golden }) => [...golden.keys()])
+  if (!active.every((index) => measurements.has(index + 1))) {
     throw new EvidenceError('rim_index_beyond_report')
   }
-  const active = rims.flatMap(({ golden }) => [...golden.keys()])
   if (new Set(active).size !== active.length) throw new EvidenceError('rim_index_conflict')
 }
 
@@ -96,6 +96,9 @@ function inapplicableTo({ kind, arch, nvdec0 }: MeasuredDevice): readonly number
   return arch === 'HOPPER' && nvdec0 === NVDEC.disabled ? [HOPPER_NVDEC_INDEX] : []
 }
 
+/** Equal to no reference value. */
+const NOT_REPORTED = new Uint8Array(0)
+
 type Compared = Pick<MeasurementComparison, 'checked' | 'mismatches' | 'alternatives'>
 
 function compareOne(
@@ -107,8 +110,7 @@ function compareOne(
   const alternatives = new Map<number, number>()
   const applicable = [...golden].filter(([index]) => !inapplicable.includes(index))
   for (const [index, values] of applicable) {
-    const block = measurements.get(index + 1)
-    const found = block === undefined ? -1 : values.indexOf(toHex(block))
+    const found = values.indexOf(toHex(measurements.get(index + 1) ?? NOT_REPORTED))
     if (found < 0) mismatches.push({ index, source: slot })
     if (found > 0) alternatives.set(index, found)
   }

@@ -17,8 +17,6 @@ export interface RimDocument {
   readonly version: string
   readonly tagId: string
   readonly golden: GoldenValues
-  /** The highest index of any reference value, active or not. */
-  readonly highestIndex: number
 }
 
 /** NVIDIA's IANA private enterprise number. */
@@ -53,7 +51,7 @@ export function readDocument(root: XmlElement): RimDocument {
     throw new EvidenceError('rim_document_malformed')
   }
   const slot = slotOf(edition, version)
-  return { product, edition, slot, version, tagId, ...readResources(payload) }
+  return { product, edition, slot, version, tagId, golden: readResources(payload) }
 }
 
 /** Entity, Meta, Payload and the signature: each once, in this order, and nothing else. */

@@ -16,17 +16,14 @@ interface Resource {
 const MAX_INDEX = 254
 
 /** Throws `rim_resource_malformed`, `rim_index_*`, `rim_active_malformed`, `rim_size_unsupported`, `rim_alternatives_mismatch`, `rim_hash_malformed`, `rim_nothing_active`. */
-export function readResources(payload: XmlElement): { golden: GoldenValues; highestIndex: number } {
+export function readResources(payload: XmlElement): GoldenValues {
   const resources = childElements(payload, 'rim_document_malformed').map(readResource)
   const indexes = new Set(resources.map(({ index }) => index))
   // Of two values with one index, a lenient and a strict reader could heed different ones.
   if (indexes.size !== resources.length) throw new EvidenceError('rim_index_duplicate')
   const active = resources.filter((resource) => resource.active)
   if (active.length === 0) throw new EvidenceError('rim_nothing_active')
-  return {
-    golden: new Map(active.map(({ index, alternatives }) => [index, alternatives])),
-    highestIndex: Math.max(...indexes),
-  }
+  return new Map(active.map(({ index, alternatives }) => [index, alternatives]))
 }
 
 function readResource(element: XmlElement): Resource {

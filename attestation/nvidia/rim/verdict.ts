@@ -68,11 +68,6 @@ export class GenuineRim {
     return this.#facts.document.golden
   }
 
-  /** Of any reference value, active or not. */
-  get highestIndex(): number {
-    return this.#facts.document.highestIndex
-  }
-
   get chain(): NvidiaChain {
     return this.#facts.chain
   }

@@ -22,7 +22,7 @@ export interface XmlElement {
 }
 
 /** Text is what it means: references resolved, line ends normalised. */
-export type XmlNode = XmlElement | string
+type XmlNode = XmlElement | string
 
 const MAX_BYTES = 1 << 20
 const MAX_DEPTH = 16
