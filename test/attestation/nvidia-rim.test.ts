@@ -293,6 +293,11 @@ describe('parts of a signature', () => {
     ],
     ['text', replaced(good, '<ds:KeyInfo>', 'x<ds:KeyInfo>'), 'rim_signature_malformed'],
     [
+      'key info of another namespace',
+      good.replaceAll('ds:KeyInfo>', 'ns0:KeyInfo>'),
+      'rim_signature_malformed',
+    ],
+    [
       'a value with an attribute',
       replaced(good, '<ds:SignatureValue>', '<ds:SignatureValue Id="v">'),
       'rim_signature_malformed',
@@ -459,6 +464,7 @@ describe('R13-R16: what is signed is of the one form', () => {
     ['the document by XPointer', inner('URI=""', 'URI="#xpointer(/)"'), 'rim_signature_reference'],
     ['no URI', inner(' URI=""', ''), 'rim_signature_reference'],
     ['a typed reference', inner('URI=""', 'Type="x" URI=""'), 'rim_signature_reference'],
+    ['another attribute', inner('URI=""', 'URI="" Zone="x"'), 'rim_signature_reference'],
     [
       'two references',
       { signedInfo: (text) => text + (/<ds:Reference.*/.exec(text)?.[0] ?? '') },
