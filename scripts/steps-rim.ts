@@ -1,5 +1,6 @@
 /** Of `attestation/nvidia/rim`: the steps of verify.ts, and conditions that share one refusal. Part of `steps.ts`. */
 export const RIM_STEPS: readonly (readonly [file: string, step: string, replacement: string])[] = [
+  ['attestation/nvidia/rim/verify.ts', 'Uint8Array.from(document)', 'document'],
   ['attestation/nvidia/rim/verify.ts', '  checkRoot(root)\n', ''],
   ['attestation/nvidia/rim/verify.ts', '  await checkDigest(root, signature)\n', ''],
   [

@@ -33,9 +33,11 @@ const signed = new Memo<Promise<SignedRim>>(64)
  * @throws EvidenceError `rim_*`, `certificate_*`, with the step `rim`.
  */
 export async function verifyRim(document: Uint8Array, input: RimInput): Promise<GenuineRim> {
-  const digest = toHex(await sha256(document))
+  // A copy, so that what is remembered under a digest is what hashed to it.
+  const bytes = Uint8Array.from(document)
+  const digest = toHex(await sha256(bytes))
   // 1. The document is signed, all of it, and says what reference values must say.
-  const { document: content, certificates } = await signed.get(digest, () => readSigned(document))
+  const { document: content, certificates } = await signed.get(digest, () => readSigned(bytes))
   // 2. The signer's certificate chains to the pinned root of reference values.
   const chain = await verifyNvidiaChain(certificates, input.roots.rim, 'rim')
   // 3. All of the chain has begun to be valid, and its root still is.
