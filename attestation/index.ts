@@ -123,6 +123,19 @@ export { DEFAULT_GPU_POLICY, gpuRoots, parseGpuPolicy, type GpuPolicy } from './
 export { parseSpdmReport, type SpdmReport } from './nvidia/spdm.ts'
 export type { GenuineGpuDevice, GenuineGpuEvidence } from './nvidia/verdict.ts'
 export { verifyGpuDevice, verifyGpuEvidence, type GpuInput } from './nvidia/verify.ts'
+export {
+  compareMeasurements,
+  type MeasuredDevice,
+  type MeasurementComparison,
+  type MeasurementMismatch,
+} from './nvidia/measurements.ts'
+export { parseRimAnswer } from './nvidia/rim/answer.ts'
+export type { RimSlot } from './nvidia/rim/document.ts'
+export { rimIds, type RimId, type RimIdInput } from './nvidia/rim/ids.ts'
+export { matchRims, type RimSubject } from './nvidia/rim/match.ts'
+export type { GoldenValues } from './nvidia/rim/resource.ts'
+export type { GenuineRim, RimSigner } from './nvidia/rim/verdict.ts'
+export { verifyRim, type RimInput } from './nvidia/rim/verify.ts'
 export { NVIDIA_ROOTS, testNvidiaRoots, type NvidiaRoots } from './nvidia/root.ts'
 export {
   DEFAULT_POLICY,

@@ -7,6 +7,7 @@ import {
   isVerificationError,
   jcs,
   keysetDigest,
+  NVIDIA_ROOTS,
   parseCollateral,
   parseJson,
   parsePolicy,
@@ -18,12 +19,14 @@ import {
   sessionId,
   sha256,
   statement,
+  testNvidiaRoots,
   testPkiRoot,
   testSnpRoots,
   toHex,
   verifyEndpoint,
   verifyQuote,
   verifyReceipt,
+  verifyRim,
   verifySnpReport,
   type GenuineQuote,
   type Keyset,
@@ -81,6 +84,15 @@ async function verifiedSnp(given: Given<'snp'>): Promise<string> {
   return `VERIFIED ${product} ${revocation}`
 }
 
+async function verifiedRim({ document, now, rootPems }: Given<'rim'>): Promise<string> {
+  const roots = rootPems === null ? NVIDIA_ROOTS : await testNvidiaRoots(...rootPems)
+  const { product, slot, version, golden, validity } = await verifyRim(fromBase64(document), {
+    now,
+    roots,
+  })
+  return `VERIFIED ${product} ${slot} ${version} [${[...golden.keys()].join()}] ${validity}`
+}
+
 async function verifiedReceipt(given: Given<'receipt'>): Promise<string> {
   const parsed = parseReceipt(given.receipt)
   const keyset: Keyset = JSON.parse(JSON.stringify(given.keyset))
@@ -135,6 +147,8 @@ function verify(work: Work): Promise<string> {
       return verifiedEndpoint(work)
     case 'snp':
       return verifiedSnp(work)
+    case 'rim':
+      return verifiedRim(work)
     case 'documents':
       return reproducedDocuments(work)
     case 'receipt':

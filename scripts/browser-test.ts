@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { listen, portOf, stop } from '../test/support/ports.ts'
 import { hasVectors } from '../test/support/vectors.ts'
 import { generatedWork, vectorWork, type Case } from './evidence-cases.ts'
+import { generatedRimWork, vectorRimWork } from './rim-cases.ts'
 import { writeCounts } from './counts.ts'
 
 /*
@@ -154,7 +155,12 @@ async function main(): Promise<number> {
     writeCounts({ ...unbundled, skipped: 1 })
     return uses.length === 0 ? 0 : 1
   }
-  const cases = [...(await generatedWork()), ...vectorWork()]
+  const cases = [
+    ...(await generatedWork()),
+    ...generatedRimWork(),
+    ...vectorWork(),
+    ...vectorRimWork(),
+  ]
   const site = serve(cases)
   const answers = await runPage(chromium, site)
   const failed = cases.filter(({ want }, at) => !want.test(answers[at] ?? NO_ANSWER))

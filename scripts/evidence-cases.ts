@@ -42,6 +42,13 @@ export type Work =
       readonly now: number
       readonly rootPem: string
     }
+  | {
+      readonly kind: 'rim'
+      readonly document: string
+      readonly now: number
+      /** null for NVIDIA's roots; otherwise the roots of devices and of reference values. */
+      readonly rootPems: readonly [string, string] | null
+    }
   | { readonly kind: 'documents'; readonly vectors: Readonly<Record<string, string>> }
   | { readonly kind: 'receipt'; readonly receipt: unknown; readonly keyset: unknown }
 

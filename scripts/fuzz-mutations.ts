@@ -44,6 +44,12 @@ const TOKENS: readonly Bytes[] = [
     '%00',
     '%e9',
     '=',
+    '<a xmlns="urn:x" b="">',
+    '</a>',
+    '<!--',
+    '<![CDATA[',
+    '&#x',
+    '&amp;',
   ].map(encodeUtf8),
   ...[
     [0x30, 0x80],

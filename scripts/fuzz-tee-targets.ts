@@ -1,4 +1,8 @@
+import { createHash } from 'node:crypto'
 import {
+  decodeUtf8,
+  encodeUtf8,
+  equalBytes,
   fromHex,
   parseCcel,
   parseDstackLog,
@@ -6,20 +10,26 @@ import {
   parseJson,
   parseQuote,
   parseSnpCertificateTable,
+  parseRimAnswer,
   parseSnpPolicy,
   parseSnpReport,
   replay,
 } from '@vouchgate/attestation'
 import { parseHclRuntime } from '../attestation/azure/hcl.ts'
+import { canonicalXml } from '../attestation/nvidia/rim/c14n.ts'
+import { readDocument } from '../attestation/nvidia/rim/document.ts'
+import { readSignature } from '../attestation/nvidia/rim/signature.ts'
+import { parseXml } from '../attestation/nvidia/rim/xml.ts'
 import { parseAmdCertificate, parseAmdCrl } from '../attestation/sev-snp/certificate.ts'
 import { parseCrl } from '../attestation/x509-crl.ts'
 import { parseCertificate } from '../attestation/x509.ts'
 import { hclReport } from '../test/support/azure-vm.ts'
 import { ascii, bootEntry, ccel, EV, efiVariable, runtimeEntry } from '../test/support/eventlog.ts'
 import { certificateTable, vendorEntries } from '../test/support/snp-table.ts'
+import { newRimVendor, RIMS } from '../test/support/nvidia-rim.ts'
 import { createSnpVendor } from '../test/support/snp-vendor.ts'
 import type { TeeVendor } from '../test/support/tee-vendor.ts'
-import { json, text, type Target } from './fuzz-target.ts'
+import { Disagreement, json, text, type Target } from './fuzz-target.ts'
 
 /** Quotes, certificates and CRLs in Intel's formats. */
 export async function intelTargets(vendor: TeeVendor): Promise<Target[]> {
@@ -111,5 +121,29 @@ export function eventLogTargets(): Target[] {
       seeds: [json(entries)],
       run: async (input) => replay(await parseDstackLog(text(input)), 3),
     },
+  ]
+}
+
+/** What is read has one canonical form, and that form is read as the same. */
+function canonicalForm(input: Uint8Array): void {
+  const once = canonicalXml(parseXml(input), null)
+  if (!equalBytes(canonicalXml(parseXml(once), null), once)) throw new Disagreement()
+}
+
+/** Reference values, read without the signature that would refuse every change of them. */
+export function rimTargets(): Target[] {
+  const vendor = newRimVendor()
+  const rims = Object.values(RIMS).map((fields) => encodeUtf8(vendor.rim({ fields })))
+  const spelled = rims.map((rim) =>
+    encodeUtf8(`\ufeff<?xml version='1.0'?>\r\n${decodeUtf8(rim).replaceAll('GH', '&#x47;&#72;')}`),
+  )
+  const id = 'NV_GPU_DRIVER_GH100_580.95.05'
+  const sha256 = createHash('sha256').update('rim').digest('hex')
+  const answer = { id, rim: Buffer.from('rim').toString('base64'), sha256 }
+  return [
+    { name: 'canonicalXml', seeds: [...rims, ...spelled], run: canonicalForm },
+    { name: 'readSignature', seeds: rims, run: (input) => readSignature(parseXml(input)) },
+    { name: 'readDocument', seeds: rims, run: (input) => readDocument(parseXml(input)) },
+    { name: 'parseRimAnswer', seeds: [json(answer)], run: (input) => parseRimAnswer(input, id) },
   ]
 }

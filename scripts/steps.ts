@@ -1,3 +1,5 @@
+import { RIM_STEPS } from './steps-rim.ts'
+
 /** One check taken out of one file. */
 export interface Removal {
   readonly file: string
@@ -19,6 +21,11 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['attestation/eventlog', ['test/attestation/eventlog']],
   ['attestation/sev-snp', ['test/attestation/sev-snp']],
   ['attestation/azure', ['test/attestation/azure']],
+  [
+    'attestation/nvidia/rim',
+    ['test/attestation/nvidia-rim', 'test/attestation/nvidia-measurements'],
+  ],
+  ['attestation/nvidia/measurements.ts', ['test/attestation/nvidia-measurements']],
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -240,6 +247,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'status !== 0 || ', ''],
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
+  ...RIM_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

@@ -87,10 +87,11 @@ test('a prompt is opened in a short list of files', () => {
 const makers = (call: string): string[] =>
   sources.filter((file) => withoutComments(read(file)).includes(call))
 
-test('only verify.ts makes a verified endpoint, only accept.ts an accepted quote', () => {
+test('only a verify.ts makes what is genuine, only an accept.ts what is accepted', () => {
   expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/verify.ts'])
   expect(makers('new GenuineQuote(')).toEqual(['attestation/tdx/verify.ts'])
   expect(makers('new AcceptedQuote(')).toEqual(['attestation/tdx/accept.ts'])
+  expect(makers('new GenuineRim(')).toEqual(['attestation/nvidia/rim/verify.ts'])
 })
 
 test('what is served knows nothing of simulations', () => {
