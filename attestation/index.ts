@@ -102,6 +102,17 @@ export {
 } from './eventlog/launch.ts'
 export { replay, verifyEventLog, type VerifiedEventLog } from './eventlog/replay.ts'
 export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
+export type { Issued, NvidiaChain } from './nvidia/chain.ts'
+export { ocspRequest, type OcspRequestInput } from './nvidia/ocsp/request.ts'
+export {
+  checkRevocation,
+  subjectsForRevocation,
+  type CertificateRevocation,
+  type ChainKind,
+  type RevocationInput,
+  type RevocationResult,
+} from './nvidia/ocsp/revocation.ts'
+export { verifyOcspResponse, type OcspInput, type OcspVerdict } from './nvidia/ocsp/verify.ts'
 export { NVIDIA_ROOTS, testNvidiaRoots, type NvidiaRoots } from './nvidia/root.ts'
 export {
   DEFAULT_POLICY,
