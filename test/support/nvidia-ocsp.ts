@@ -112,7 +112,7 @@ export const OCSP_STATUS = {
 
 export const CERTIFICATE_HOLD = 6
 
-export const byKey = ({ key }: Certificate384): Bytes => explicit(2, octetString(keyIdOf(key)))
+const byKey = ({ key }: Certificate384): Bytes => explicit(2, octetString(keyIdOf(key)))
 export const byName = ({ subject }: Certificate384): Bytes => explicit(1, subject)
 
 export const nonceExtension = (nonce: Uint8Array, critical = false): Extension384 => ({
