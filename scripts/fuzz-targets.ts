@@ -24,7 +24,7 @@ import { aciService } from '../test/support/aci-service.ts'
 import { fakeClock } from '../test/support/clock.ts'
 import { createTeeVendor, type TeeVendor } from '../test/support/tee-vendor.ts'
 import { Disagreement, json, text, type Target } from './fuzz-target.ts'
-import { amdTargets, eventLogTargets, intelTargets } from './fuzz-tee-targets.ts'
+import { amdTargets, eventLogTargets, intelTargets, ocspTargets } from './fuzz-tee-targets.ts'
 
 /** What the strict parser accepts means the same to the platform's parser. */
 function strictJson(input: Uint8Array): void {
@@ -168,6 +168,7 @@ export async function fuzzTargets(): Promise<Target[]> {
     ...(await intelTargets(vendor)),
     ...amdTargets(),
     ...eventLogTargets(),
+    ...(await ocspTargets()),
     { name: 'parseJson', seeds: documents, run: strictJson },
     { name: 'memberSpans', seeds: documents, run: spansOf },
     { name: 'parseReport', seeds: reports, run: parseReport },
