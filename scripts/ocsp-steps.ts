@@ -31,6 +31,9 @@ export const OCSP_STEPS: readonly (readonly [file: string, step: string, replace
   ['attestation/nvidia/ocsp/responder.ts', 'notBefore <= at && ', ''],
   ['attestation/nvidia/ocsp/responder.ts', ' && at <= notAfter', ''],
   ['attestation/nvidia/ocsp/response.ts', 'trailing.length > 0 || ', ''],
+  ['attestation/nvidia/ocsp/response.ts', ' || more.length > 0', ''],
+  ['attestation/nvidia/ocsp/response.ts', ' || after.length > 0', ''],
+  ['attestation/nvidia/ocsp/response.ts', ' || parts.length > 3', ''],
   ['attestation/nvidia/ocsp/response.ts', 'answer === undefined || ', ''],
   ['attestation/nvidia/ocsp/response.ts', 'single.unknownCritical || ', ''],
   ['attestation/nvidia/ocsp/response.ts', ' || extensions.some(isUnknownCritical)', ''],
@@ -39,4 +42,15 @@ export const OCSP_STEPS: readonly (readonly [file: string, step: string, replace
     "verdict.state === 'hold' && kind === 'device'",
     'false',
   ],
+  // src/nvidia: what is verified before it is held
+  ['src/nvidia/rim.ts', '      await verify(value, id)\n', ''],
+  ['src/nvidia/rim.ts', 'found === id && ', ''],
+  ['src/nvidia/rim.ts', ' && toHex(await sha256(document)) === digest', ''],
+  [
+    'src/nvidia/ocsp.ts',
+    '{ ...pair, now, nonce })\n  return',
+    "{ ...pair, now, nonce: 'stapled' })\n  return",
+  ],
+  ['src/nvidia/ocsp.ts', 'Math.min(nextUpdate, now + MAX_AGE_SECONDS)', 'nextUpdate'],
+  ['src/nvidia/ocsp.ts', 'Math.min(nextUpdate, now + MAX_AGE_SECONDS)', 'now + MAX_AGE_SECONDS'],
 ]

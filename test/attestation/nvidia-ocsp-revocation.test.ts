@@ -22,7 +22,12 @@ import {
   rimChain384,
   type OcspFields,
 } from '../support/nvidia-ocsp.ts'
-import { newNvidiaPki, type Certificate384 } from '../support/nvidia-pki.ts'
+import {
+  issueAuthority,
+  newNvidiaPki,
+  SIGNING_EXTENSIONS,
+  type Certificate384,
+} from '../support/nvidia-pki.ts'
 
 const NOW = TEST_TIME
 const DAY = 86_400
@@ -121,6 +126,13 @@ describe('a chain', () => {
 
   test('without any answer', async () => {
     await expect(check('device', [])).rejects.toEqual(code('ocsp_missing'))
+  })
+
+  test('of which nothing is asked', async () => {
+    const leaf = issueAuthority('leaf', pki.deviceRoot, { extensions: SIGNING_EXTENSIONS })
+    const chain = await verified([leaf, pki.deviceRoot], pki.roots.device)
+    const empty = checkRevocation({ chain, kind: 'device', responses: [], now: NOW })
+    await expect(empty).rejects.toEqual(code('ocsp_missing'))
   })
 
   test('may bring an answer twice, but not two', async () => {

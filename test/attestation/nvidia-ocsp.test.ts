@@ -393,20 +393,33 @@ describe('a response is malformed where', () => {
   test.each<[string, () => Uint8Array]>([
     ['it is empty', () => new Uint8Array(0)],
     ['it is HTML', () => Buffer.from('<!doctype html><html></html>')],
-    ['bytes follow it', () => concat(forged(), Uint8Array.of(0))],
+    ['bytes follow it', () => concat(forged(), extra)],
     ['something follows its content', () => sequence(forged().subarray(4), extra)],
     ['it has no content', () => ocspFailure(0)],
     ['its status is too large', () => sequence(enumerated(256))],
     ['it is of another version', () => forged({ version: [explicit(0, integer(1))] })],
     ['version 1 is written', () => forged({ version: [explicit(0, integer(0))] })],
-    ['something follows its certificates', () => forged({ more: [extra] })],
+    ['something follows its certificates', () => forged({ more: { basic: extra } })],
+    [
+      'something follows its extensions',
+      () => forged({ extensions: [nonceExtension(NONCE)], more: { data: extra } }),
+    ],
+    ['something follows what is signed', () => forged({ more: { after: extra } })],
+    ['something follows its bytes', () => forged({ more: { bytes: extra } })],
     [
       'its certificates are no list',
-      () => forged({ certificates: [], more: [explicit(0, extra)] }),
+      () => forged({ certificates: [], more: { basic: explicit(0, extra) } }),
     ],
     [
       'it has five certificates',
       () => forged({ certificates: Array.from({ length: 5 }, () => responder.der) }),
+    ],
+    [
+      'the key of a certificate is none',
+      () => {
+        const key = { ...newP384Key(), spki: sequence(integer(1)) }
+        return forged({}, { responder: issueResponder(issuer, { key }) })
+      },
     ],
     ['a certificate is none', () => forged({ certificates: [sequence(extra)] })],
     [

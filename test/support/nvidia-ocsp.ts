@@ -33,6 +33,7 @@ const NONCE = '1.3.6.1.5.5.7.48.1.2'
 const BASIC = '1.3.6.1.5.5.7.48.1.1'
 const DAY = 86_400
 const NULL = Uint8Array.of(0x05, 0)
+const NOTHING = new Uint8Array(0)
 
 const HASHES = {
   sha1: '1.3.14.3.2.26',
@@ -101,8 +102,8 @@ export function certIdOf({ subject, issuer }: Pair384, changes: Partial<CertIdFi
 
 /** CertStatus (RFC 6960 §4.2.1). */
 export const OCSP_STATUS = {
-  good: implicit(0, new Uint8Array(0)),
-  unknown: implicit(2, new Uint8Array(0)),
+  good: implicit(0, NOTHING),
+  unknown: implicit(2, NOTHING),
   revoked: (at: UnixSeconds, reason: number | null): Bytes =>
     explicit(
       1,
@@ -160,8 +161,8 @@ export interface OcspFields {
   /** Content of the BIT STRING over this tbsResponseData. */
   readonly signature: (tbs: Uint8Array) => Uint8Array
   readonly certificates: readonly Uint8Array[]
-  /** Appended to the BasicOCSPResponse. */
-  readonly more: readonly Uint8Array[]
+  /** Appended to the ResponseData, to the BasicOCSPResponse, after it, and to the ResponseBytes. */
+  readonly more: Readonly<Partial<Record<'data' | 'basic' | 'after' | 'bytes', Uint8Array>>>
 }
 
 export interface OcspQuestion extends Pair384 {
@@ -192,7 +193,7 @@ export function ocspResponse(question: OcspQuestion, changes: Partial<OcspFields
     algorithm: ECDSA_WITH_SHA384,
     signature: (tbs) => signDer384(responder.key, tbs),
     certificates: [responder.der],
-    more: [],
+    more: {},
     ...changes,
   }
   const tbs = sequence(
@@ -201,21 +202,23 @@ export function ocspResponse(question: OcspQuestion, changes: Partial<OcspFields
     fields.producedAt,
     sequence(...fields.answers.map((changed) => single({ ...answer, ...changed }))),
     ...extensionsOf(fields.extensions),
+    fields.more.data ?? NOTHING,
   )
   return wrap(fields, tbs)
 }
 
 function wrap(fields: OcspFields, tbs: Uint8Array): Bytes {
-  const { certificates } = fields
+  const { certificates, more } = fields
   const basic = sequence(
     tbs,
     fields.algorithm,
     bitString(fields.signature(tbs)),
     ...(certificates.length === 0 ? [] : [explicit(0, sequence(...certificates))]),
-    ...fields.more,
+    more.basic ?? NOTHING,
   )
-  const bytes = explicit(0, sequence(oid(fields.responseType), octetString(basic)))
-  return sequence(enumerated(fields.responseStatus), bytes)
+  const octets = octetString(concat(basic, more.after ?? NOTHING))
+  const bytes = sequence(oid(fields.responseType), octets, more.bytes ?? NOTHING)
+  return sequence(enumerated(fields.responseStatus), explicit(0, bytes))
 }
 
 /** A response without content: the answer to a request that is refused. */

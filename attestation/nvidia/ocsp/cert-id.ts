@@ -51,7 +51,7 @@ function serialInteger({ serial }: NvidiaCertificate): Bytes {
 
 /** Content of the subjectPublicKey BIT STRING without its count of unused bits: what key hashes are made of. */
 export function keyBits({ spki }: NvidiaCertificate): Uint8Array {
-  const code = 'certificate_malformed'
+  const code = 'ocsp_malformed'
   const [info] = derElements(spki, code)
   const [, key] = derElements(derContent(info, DER.sequence, code), code)
   return derContent(key, DER.bitString, code).subarray(1)

@@ -53,6 +53,8 @@ export async function checkRevocation(input: RevocationInput): Promise<Revocatio
   const certificates = await Promise.all(
     subjectsForRevocation(chain, kind).map((pair) => statusOf(pair, responses, input)),
   )
+  // A chain of which nothing is asked would pass for nothing.
+  if (certificates.length === 0) throw new EvidenceError('ocsp_missing')
   const nextUpdate = Math.min(...certificates.map((certificate) => certificate.nextUpdate))
   return { certificates, nextUpdate }
 }
