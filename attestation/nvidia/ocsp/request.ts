@@ -1,4 +1,4 @@
-import { type Bytes } from '../../bytes.ts'
+import type { Bytes } from '../../bytes.ts'
 import { DER, derEncode } from '../../der.ts'
 import type { Issued } from '../chain.ts'
 import { certId } from './cert-id.ts'

@@ -19,7 +19,7 @@ const KNOWN_CRITICAL: ReadonlySet<string> = new Set([
 
 /**
  * Who signed a response about a certificate of `issuer`: the issuer itself, or a responder that it issued for this
- * (RFC 6960 §4.2.2.2). Whether the responder is revoked is not asked: its certificate says `nocheck`.
+ * (RFC 6960 §4.2.2.2). Whether the responder is revoked is not asked: those of NVIDIA say `nocheck`.
  *
  * @throws EvidenceError `ocsp_responder_*`, `certificate_critical_extension`.
  */

@@ -57,7 +57,10 @@ const STATUSES: Readonly<Record<number, EvidenceErrorCode>> = {
  * Reads an OCSPResponse (RFC 6960 §4.2) that is successful, basic, signed with ecdsa-with-SHA384 and about one
  * certificate. Throws `ocsp_malformed` and the `ocsp_*` codes that say which of these does not hold.
  */
-export async function parseOcspResponse(der: Uint8Array): Promise<OcspResponse> {
+export async function parseOcspResponse(bytes: Uint8Array): Promise<OcspResponse> {
+  if (bytes.length > MAX_BYTES) throw new EvidenceError(CODE)
+  // What is read now and what is hashed and verified later must be the same.
+  const der = Uint8Array.from(bytes)
   const [data, algorithm, signature, tagged] = basicResponse(der)
   if (toHex(derContent(algorithm, DER.sequence, CODE)) !== ECDSA_WITH_SHA384) {
     throw new EvidenceError('ocsp_algorithm_unsupported')
@@ -77,7 +80,6 @@ export async function parseOcspResponse(der: Uint8Array): Promise<OcspResponse> 
 
 /** The elements of the BasicOCSPResponse. */
 function basicResponse(der: Uint8Array): [data: DerElement, ...rest: DerElement[]] {
-  if (der.length > MAX_BYTES) throw new EvidenceError(CODE)
   const [outer, ...trailing] = derElements(der, CODE)
   const [status, tagged, ...rest] = sequence(outer)
   const code = derUnsigned(derContent(status, DER.enumerated, CODE), 255, CODE)
