@@ -13,11 +13,12 @@ import {
   sequence,
 } from './der.ts'
 import {
+  authorityKeyId,
   ECDSA_WITH_SHA384,
   encodeExtension,
   issueAuthority,
   keyIdOf,
-  nvidiaName,
+  newP384Key,
   SIGNING_EXTENSIONS,
   signDer384,
   subjectKeyId,
@@ -61,8 +62,10 @@ export function issueResponder(
   issuer: Certificate384,
   changes: Partial<CertificateFields384> = {},
 ): Certificate384 {
+  const key = newP384Key()
   return issueAuthority('NVIDIA OCSP Responder', issuer, {
-    extensions: RESPONDER_EXTENSIONS,
+    key,
+    extensions: [...RESPONDER_EXTENSIONS, subjectKeyId(key), authorityKeyId(issuer.key)],
     ...changes,
   })
 }
