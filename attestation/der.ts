@@ -1,3 +1,4 @@
+import { concatBytes, type Bytes } from './bytes.ts'
 import { EvidenceError, type EvidenceErrorCode } from './errors.ts'
 
 /** One DER element: its tag byte, its content, and all of its bytes. */
@@ -12,12 +13,15 @@ export const DER = {
   integer: 0x02,
   bitString: 0x03,
   octetString: 0x04,
+  null: 0x05,
   oid: 0x06,
   enumerated: 0x0a,
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
   context0: 0xa0,
+  context1: 0xa1,
+  context2: 0xa2,
   context3: 0xa3,
 } as const
 
@@ -93,4 +97,13 @@ export function derOid(content: Uint8Array, code: EvidenceErrorCode): string {
   if (first === undefined || (content.at(-1) ?? 0x80) >= 0x80) throw new EvidenceError(code)
   const top = Math.min(Math.floor(first / 40), 2)
   return [top, first - 40 * top, ...rest].join('.')
+}
+
+/** One element, its length in the one DER form. */
+export function derEncode(tag: number, ...parts: readonly Uint8Array[]): Bytes {
+  const content = concatBytes(...parts)
+  const length: number[] = []
+  for (let rest = content.length; rest > 0; rest >>= 8) length.unshift(rest & 0xff)
+  const head = content.length < 0x80 ? [content.length] : [0x80 | length.length, ...length]
+  return concatBytes(Uint8Array.of(tag, ...head), content)
 }

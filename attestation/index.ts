@@ -136,6 +136,17 @@ export { matchRims, type RimSubject } from './nvidia/rim/match.ts'
 export type { GoldenValues } from './nvidia/rim/resource.ts'
 export type { GenuineRim, RimSigner } from './nvidia/rim/verdict.ts'
 export { verifyRim, type RimInput } from './nvidia/rim/verify.ts'
+export type { Issued, NvidiaChain } from './nvidia/chain.ts'
+export { ocspRequest, type OcspRequestInput } from './nvidia/ocsp/request.ts'
+export {
+  checkRevocation,
+  subjectsForRevocation,
+  type CertificateRevocation,
+  type ChainKind,
+  type RevocationInput,
+  type RevocationResult,
+} from './nvidia/ocsp/revocation.ts'
+export { verifyOcspResponse, type OcspInput, type OcspVerdict } from './nvidia/ocsp/verify.ts'
 export { NVIDIA_ROOTS, testNvidiaRoots, type NvidiaRoots } from './nvidia/root.ts'
 export {
   DEFAULT_POLICY,

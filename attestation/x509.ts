@@ -11,14 +11,7 @@ import { DER, derContent, derElements, derOid, derUnsigned, type DerElement } fr
 import { EvidenceError } from './errors.ts'
 import { Memo } from './memo.ts'
 import { parseTime } from './time.ts'
-import {
-  derTime,
-  explicit,
-  extensionList,
-  serialNumber,
-  signedFrame,
-  type Extension,
-} from './x509-signed.ts'
+import { derTime, explicit, extensionList, serialNumber, signedFrame } from './x509-signed.ts'
 
 /** What a certificate says, whatever it is signed with. */
 export interface CertificateBody {
@@ -37,7 +30,10 @@ export interface CertificateBody {
   readonly constraints: BasicConstraints | null
   readonly mayCertify: boolean
   readonly maySignData: boolean
+  /** Whether one is critical beside key usage and basic constraints. */
   readonly unknownCritical: boolean
+  /** OIDs of the extensions marked critical. */
+  readonly critical: ReadonlySet<string>
   readonly subjectKeyId: string | null
   /** DER of the SubjectPublicKeyInfo. */
   readonly spki: Bytes
@@ -93,6 +89,7 @@ export async function certificateBody(
   const extensions = extensionList(explicit(tagged, DER.context3, CODE), CODE)
   const extension = (oid: string) => extensions.find((found) => found.oid === oid)?.value ?? null
   const keyId = extension(OID.subjectKeyId)
+  const critical = new Set(extensions.filter((found) => found.critical).map(({ oid }) => oid))
   return {
     sha256: toHex(await sha256(der)),
     commonName: commonName(subject),
@@ -103,15 +100,13 @@ export async function certificateBody(
     notAfter: parseTime(derTime(notAfter, CODE)),
     constraints: basicConstraints(extension(OID.basicConstraints)),
     ...keyUsage(extension(OID.keyUsage)),
-    unknownCritical: extensions.some(isUnknownCritical),
+    unknownCritical: [...critical].some((oid) => !KNOWN_CRITICAL.has(oid)),
+    critical,
     subjectKeyId: keyId === null ? null : toHex(octets(keyId)),
     spki: Uint8Array.from(spki.bytes),
     extension,
   }
 }
-
-const isUnknownCritical = ({ oid, critical }: Extension): boolean =>
-  critical && !KNOWN_CRITICAL.has(oid)
 
 const octets = (der: Uint8Array): Uint8Array =>
   derContent(derElements(der, CODE)[0], DER.octetString, CODE)

@@ -15,6 +15,7 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'undici'
 import { discard, readBounded } from './bounded.ts'
 import { ChannelError, type ChannelErrorCode } from './errors.ts'
+import { retryAfter } from './retry-after.ts'
 
 /** Finds the collateral that a quote needs. What it finds is verified with the quote, not here. */
 export type CollateralSource = (quote: Uint8Array) => Promise<Collateral>
@@ -111,15 +112,6 @@ function statusError(
   if (unknown) return new ChannelError('collateral_platform_unknown')
   const other = status >= 500 ? 'collateral_service_failed' : 'collateral_unavailable'
   return new ChannelError(STATUSES[status] ?? other, retryAfter(headers))
-}
-
-const MAX_RETRY_AFTER_SECONDS = 3600
-
-/** A number of seconds; a mirror cannot ask to be left alone for longer than an hour. */
-function retryAfter(headers: IncomingHttpHeaders): number | null {
-  const text = headers['retry-after']
-  if (text === undefined || !/^\d{1,9}$/.test(text)) return null
-  return Math.min(Number(text), MAX_RETRY_AFTER_SECONDS)
 }
 
 /** Collateral that was fetched before, as one JSON document. Its age is judged with the quote. */

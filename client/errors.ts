@@ -38,6 +38,18 @@ const CHANNEL_ERRORS = {
     'the collateral has expired and no newer one can be fetched',
   ),
   collateral_too_large: entry('malformed', 'the collateral is over the size limit'),
+  nvidia_unreachable: entry('unavailable', 'a service of NVIDIA cannot be reached'),
+  nvidia_timeout: entry('unavailable', 'a service of NVIDIA did not answer in time'),
+  nvidia_rate_limited: entry('unavailable', 'a service of NVIDIA asks to be asked less often'),
+  nvidia_status: entry('unavailable', 'a service of NVIDIA does not answer with status 200'),
+  nvidia_too_large: entry('unavailable', 'an answer of NVIDIA is over the size limit'),
+  rim_not_found: entry('unavailable', 'NVIDIA has not published this reference manifest'),
+  rim_answer_malformed: entry('unavailable', 'the RIM service gives an answer that cannot be read'),
+  rim_answer_mismatch: entry(
+    'unavailable',
+    'the RIM service answers with another document than it says',
+  ),
+  ocsp_answer_refused: entry('unavailable', 'the OCSP service gives an answer that does not hold'),
 } as const satisfies Record<string, Entry>
 
 export type ChannelErrorCode = keyof typeof CHANNEL_ERRORS

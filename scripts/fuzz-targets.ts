@@ -24,7 +24,13 @@ import { aciService } from '../test/support/aci-service.ts'
 import { fakeClock } from '../test/support/clock.ts'
 import { createTeeVendor, type TeeVendor } from '../test/support/tee-vendor.ts'
 import { Disagreement, json, text, type Target } from './fuzz-target.ts'
-import { amdTargets, eventLogTargets, intelTargets, rimTargets } from './fuzz-tee-targets.ts'
+import {
+  amdTargets,
+  eventLogTargets,
+  intelTargets,
+  ocspTargets,
+  rimTargets,
+} from './fuzz-tee-targets.ts'
 
 /** What the strict parser accepts means the same to the platform's parser. */
 function strictJson(input: Uint8Array): void {
@@ -169,6 +175,7 @@ export async function fuzzTargets(): Promise<Target[]> {
     ...amdTargets(),
     ...eventLogTargets(),
     ...rimTargets(),
+    ...(await ocspTargets()),
     { name: 'parseJson', seeds: documents, run: strictJson },
     { name: 'memberSpans', seeds: documents, run: spansOf },
     { name: 'parseReport', seeds: reports, run: parseReport },

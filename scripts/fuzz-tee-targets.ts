@@ -20,6 +20,8 @@ import { canonicalXml } from '../attestation/nvidia/rim/c14n.ts'
 import { readDocument } from '../attestation/nvidia/rim/document.ts'
 import { readSignature } from '../attestation/nvidia/rim/signature.ts'
 import { parseXml } from '../attestation/nvidia/rim/xml.ts'
+import { parseNvidiaCertificate } from '../attestation/nvidia/certificate.ts'
+import { verifyOcspResponse } from '../attestation/nvidia/ocsp/verify.ts'
 import { parseAmdCertificate, parseAmdCrl } from '../attestation/sev-snp/certificate.ts'
 import { parseCrl } from '../attestation/x509-crl.ts'
 import { parseCertificate } from '../attestation/x509.ts'
@@ -27,6 +29,15 @@ import { hclReport } from '../test/support/azure-vm.ts'
 import { ascii, bootEntry, ccel, EV, efiVariable, runtimeEntry } from '../test/support/eventlog.ts'
 import { certificateTable, vendorEntries } from '../test/support/snp-table.ts'
 import { newRimVendor, RIMS } from '../test/support/nvidia-rim.ts'
+import { TEST_TIME } from '../test/support/clock.ts'
+import {
+  certIdOf,
+  issueResponder,
+  nonceExtension,
+  OCSP_STATUS,
+  ocspResponse,
+} from '../test/support/nvidia-ocsp.ts'
+import { issueAuthority } from '../test/support/nvidia-pki.ts'
 import { createSnpVendor } from '../test/support/snp-vendor.ts'
 import type { TeeVendor } from '../test/support/tee-vendor.ts'
 import { Disagreement, json, text, type Target } from './fuzz-target.ts'
@@ -145,5 +156,28 @@ export function rimTargets(): Target[] {
     { name: 'readSignature', seeds: rims, run: (input) => readSignature(parseXml(input)) },
     { name: 'readDocument', seeds: rims, run: (input) => readDocument(parseXml(input)) },
     { name: 'parseRimAnswer', seeds: [json(answer)], run: (input) => parseRimAnswer(input, id) },
+/** OCSP responses, read and judged. */
+export async function ocspTargets(): Promise<Target[]> {
+  const issuer = issueAuthority('issuer', null)
+  const subject = issueAuthority('subject', issuer)
+  const question = { subject, issuer, responder: issueResponder(issuer), at: TEST_TIME }
+  const certId = certIdOf(question, { hash: 'sha1' })
+  const extensions = [nonceExtension(new Uint8Array(32))]
+  const pair = {
+    subject: await parseNvidiaCertificate(subject.der),
+    issuer: await parseNvidiaCertificate(issuer.der),
+  }
+  return [
+    {
+      name: 'verifyOcspResponse',
+      seeds: [
+        ocspResponse(question),
+        ocspResponse(question, { extensions }),
+        ocspResponse(question, {
+          answers: [{ certId, status: OCSP_STATUS.revoked(TEST_TIME, 6) }],
+        }),
+      ],
+      run: (input) => verifyOcspResponse(input, { ...pair, now: TEST_TIME, nonce: 'stapled' }),
+    },
   ]
 }

@@ -1,4 +1,5 @@
 import { RIM_STEPS } from './steps-rim.ts'
+import { OCSP_STEPS } from './steps-ocsp.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -26,6 +27,16 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
     ['test/attestation/nvidia-rim', 'test/attestation/nvidia-measurements'],
   ],
   ['attestation/nvidia/measurements.ts', ['test/attestation/nvidia-measurements']],
+  ['attestation/nvidia/ocsp', ['test/attestation/nvidia-ocsp']],
+  [
+    'attestation/nvidia',
+    [
+      'test/attestation/nvidia-evidence',
+      'test/attestation/nvidia-device',
+      'test/attestation/nvidia-platform',
+      'test/attestation/nvidia-accept',
+    ],
+  ],
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -44,6 +55,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
   ['client/collateral.ts', ['test/client/collateral.test.ts']],
   ['src/session-slot.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
+  ['src/nvidia', ['test/src/nvidia']],
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],
@@ -248,6 +260,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...RIM_STEPS,
+  ...OCSP_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

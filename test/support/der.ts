@@ -69,6 +69,11 @@ function base128(arc: number): number[] {
 
 /** UTCTime before 2050, GeneralizedTime from then on (RFC 5280 §4.1.2.5). */
 export function time(at: UnixSeconds): Bytes {
-  const digits = new Date(at * 1000).toISOString().replaceAll(/[-:T]|\.\d+/g, '')
-  return digits < '2050' ? tlv(0x17, Buffer.from(digits.slice(2))) : tlv(0x18, Buffer.from(digits))
+  const digits = timeDigits(at)
+  return digits < '2050' ? tlv(0x17, Buffer.from(digits.slice(2))) : generalizedTime(at)
 }
+
+export const generalizedTime = (at: UnixSeconds): Bytes => tlv(0x18, Buffer.from(timeDigits(at)))
+
+const timeDigits = (at: UnixSeconds): string =>
+  new Date(at * 1000).toISOString().replaceAll(/[-:T]|\.\d+/g, '')

@@ -62,7 +62,7 @@ export interface Extension384 {
   readonly value: Uint8Array
 }
 
-const encodeExtension = ({ id, critical, value }: Extension384): Bytes =>
+export const encodeExtension = ({ id, critical, value }: Extension384): Bytes =>
   sequence(oid(id), ...(critical === true ? [boolean(true)] : []), octetString(value))
 
 /** keyCertSign and cRLSign. */

@@ -1,0 +1,88 @@
+import {
+  decodeUtf8,
+  EvidenceError,
+  fromBase64,
+  parseJson,
+  sha256,
+  toHex,
+  type Bytes,
+  type Clock,
+} from '@vouchgate/attestation'
+import { z } from 'zod'
+import { ChannelError } from '../../client/errors.ts'
+import { TimedCache } from './cache.ts'
+import { fetchNvidia, type NvidiaService } from './fetch.ts'
+
+export const NVIDIA_RIM_URL = 'https://rim.attestation.nvidia.com'
+
+/** The bytes of the reference manifest (XML) with this id. */
+export type RimSource = (id: string) => Promise<Bytes>
+
+export interface RimOptions {
+  /** NVIDIA's service or a mirror with the same paths, e.g. `https://rim.attestation.nvidia.com`. */
+  readonly service: NvidiaService
+  readonly clock: Clock
+  /** Rejects where a document is not genuine, and then it is not held: one bad answer would last for a day. */
+  readonly verify: (document: Bytes, id: string) => Promise<unknown>
+}
+
+/** No leading dot, so that an id is never a step upwards in the path. */
+const ID = /^[A-Za-z0-9_-][A-Za-z0-9._-]{0,127}$/
+const MAX_DOCUMENT = 1 << 20
+/** In base64, with what stands around it. */
+const MAX_ANSWER = Math.ceil(MAX_DOCUMENT / 3) * 4 + (1 << 14)
+/** NVIDIA replaces manifests in place, under the same id. */
+const MAX_AGE_SECONDS = 24 * 3600
+const MAX_HELD = 64
+
+const answer = z.looseObject({
+  id: z.string(),
+  rim: z.string(),
+  sha256: z.string().regex(/^[0-9a-fA-F]{64}$/),
+})
+
+/**
+ * Reference manifests from NVIDIA's RIM service, each held for a day. The digest beside a document only shows that
+ * the transfer was complete; what a caller does with the document is a verification of its own.
+ *
+ * Rejects with `ChannelError` (`rim_*`, `nvidia_*`) or with what `verify` rejects with. An id of another form than
+ * 1 to 128 of `[A-Za-z0-9._-]` is a `TypeError`.
+ */
+export function rimService({ service, clock, verify }: RimOptions): RimSource {
+  const cache = new TimedCache<Bytes>(clock, MAX_HELD)
+  const base = service.url.replace(/\/+$/, '')
+  return async (id) => {
+    if (!ID.test(id)) throw new TypeError('not the id of a reference manifest')
+    return cache.get(id, async () => {
+      const expiresAt = clock.now() + MAX_AGE_SECONDS
+      const url = `${base}/v1/rim/${id}`
+      const headers = { accept: 'application/json' }
+      const statuses = { 404: 'rim_not_found' } as const
+      const { timeoutMs } = service
+      const bytes = await fetchNvidia({ url, timeoutMs, headers, statuses, maxBytes: MAX_ANSWER })
+      const value = await documentOf(bytes, id)
+      await verify(value, id)
+      return { value, expiresAt }
+    })
+  }
+}
+
+async function documentOf(bytes: Bytes, id: string): Promise<Bytes> {
+  const { document, found, digest } = readAnswer(bytes)
+  if (document.length > MAX_DOCUMENT) throw new ChannelError('nvidia_too_large')
+  // A manifest of another driver is as genuine as the right one.
+  const same = found === id && toHex(await sha256(document)) === digest
+  if (!same) throw new ChannelError('rim_answer_mismatch')
+  return document
+}
+
+function readAnswer(bytes: Bytes) {
+  try {
+    const { id, rim, sha256: digest } = answer.parse(parseJson(decodeUtf8(bytes)))
+    return { found: id, document: fromBase64(rim), digest: digest.toLowerCase() }
+  } catch (error) {
+    // zod's messages quote what they read.
+    const unreadable = error instanceof EvidenceError || error instanceof z.ZodError
+    throw unreadable ? new ChannelError('rim_answer_malformed') : error
+  }
+}
