@@ -156,6 +156,9 @@ export function rimTargets(): Target[] {
     { name: 'readSignature', seeds: rims, run: (input) => readSignature(parseXml(input)) },
     { name: 'readDocument', seeds: rims, run: (input) => readDocument(parseXml(input)) },
     { name: 'parseRimAnswer', seeds: [json(answer)], run: (input) => parseRimAnswer(input, id) },
+  ]
+}
+
 /** OCSP responses, read and judged. */
 export async function ocspTargets(): Promise<Target[]> {
   const issuer = issueAuthority('issuer', null)

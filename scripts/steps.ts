@@ -1,5 +1,4 @@
-import { RIM_STEPS } from './steps-rim.ts'
-import { OCSP_STEPS } from './steps-ocsp.ts'
+import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -22,21 +21,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['attestation/eventlog', ['test/attestation/eventlog']],
   ['attestation/sev-snp', ['test/attestation/sev-snp']],
   ['attestation/azure', ['test/attestation/azure']],
-  [
-    'attestation/nvidia/rim',
-    ['test/attestation/nvidia-rim', 'test/attestation/nvidia-measurements'],
-  ],
-  ['attestation/nvidia/measurements.ts', ['test/attestation/nvidia-measurements']],
-  ['attestation/nvidia/ocsp', ['test/attestation/nvidia-ocsp']],
-  [
-    'attestation/nvidia',
-    [
-      'test/attestation/nvidia-evidence',
-      'test/attestation/nvidia-device',
-      'test/attestation/nvidia-platform',
-      'test/attestation/nvidia-accept',
-    ],
-  ],
+  ...NVIDIA_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -259,8 +244,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'status !== 0 || ', ''],
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
-  ...RIM_STEPS,
-  ...OCSP_STEPS,
+  ...NVIDIA_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

@@ -53,7 +53,7 @@ export function fwidExtension(arch: Arch, fwid: Uint8Array, bootRom: P384Key): E
   }
 }
 
-export interface DeviceChain {
+interface DeviceChain {
   /** Leaf, boot ROM, provisioning authority, family, root. */
   readonly certificates: readonly Certificate384[]
   readonly leaf: Certificate384

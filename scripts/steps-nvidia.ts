@@ -1,0 +1,53 @@
+import { OCSP_STEPS } from './steps-ocsp.ts'
+import { RIM_STEPS } from './steps-rim.ts'
+
+/** The tests that must notice a removal below a path; the first path that fits counts. */
+export const NVIDIA_SUITES: readonly (readonly [path: string, tests: readonly string[]])[] = [
+  [
+    'attestation/nvidia/rim',
+    ['test/attestation/nvidia-rim', 'test/attestation/nvidia-measurements'],
+  ],
+  ['attestation/nvidia/measurements.ts', ['test/attestation/nvidia-measurements']],
+  ['attestation/nvidia/ocsp', ['test/attestation/nvidia-ocsp']],
+  [
+    'attestation/nvidia',
+    [
+      'test/attestation/nvidia-evidence',
+      'test/attestation/nvidia-device',
+      'test/attestation/nvidia-platform',
+      'test/attestation/nvidia-accept',
+    ],
+  ],
+]
+
+/** Edits by name: conditions that share one refusal, and the steps themselves. */
+export const NVIDIA_STEPS: readonly (readonly [file: string, find: string, replace: string])[] = [
+  // attestation/nvidia/verify.ts
+  ['attestation/nvidia/verify.ts', '  checkStatedArch(item, chip)\n', ''],
+  ['attestation/nvidia/verify.ts', '  await verifyReportSignature(report, chain)\n', ''],
+  ['attestation/nvidia/verify.ts', "  checkValidNow(certificates, now, 'gpu_chain')\n", ''],
+  // attestation/nvidia/chain.ts
+  ['attestation/nvidia/chain.ts', '  checkLeaf(leaf, refuse)\n', ''],
+  ['attestation/nvidia/chain.ts', '    checkAuthority(issuer, depth, refuse)\n', ''],
+  ['attestation/nvidia/chain.ts', 'constraints?.ca === true || !maySignData', '!maySignData'],
+  ['attestation/nvidia/chain.ts', ' || !maySignData', ''],
+  ['attestation/nvidia/chain.ts', ' || p384 === null', ''],
+  ['attestation/nvidia/chain.ts', 'constraints?.ca === true && mayCertify', 'mayCertify'],
+  ['attestation/nvidia/chain.ts', ' && mayCertify', ''],
+  ['attestation/nvidia/chain.ts', 'notBefore <= now && ', ''],
+  ['attestation/nvidia/chain.ts', ' && now <= notAfter', ''],
+  // attestation/nvidia/platform.ts
+  ['attestation/nvidia/platform.ts', '  for (const device of switches) checkSwitch(device)\n', ''],
+  ['attestation/nvidia/platform.ts', "    mode === 'ppcie' &&\n", ''],
+  [
+    'attestation/nvidia/platform.ts',
+    '    gpus.every(({ info }) => nameSet(info.switchPdis) === switchPdis) &&\n',
+    '',
+  ],
+  // attestation/nvidia/binding.ts
+  ['attestation/nvidia/binding.ts', 'equalBytes(first, bound) && ', ''],
+  ['attestation/nvidia/binding.ts', ' && isZero(second)', ''],
+  ['attestation/nvidia/binding.ts', ' && holdsSame(evidence, rule.documents)', ''],
+  ...RIM_STEPS,
+  ...OCSP_STEPS,
+]
