@@ -103,6 +103,10 @@ export {
 } from './eventlog/launch.ts'
 export { replay, verifyEventLog, type VerifiedEventLog } from './eventlog/replay.ts'
 export { memberSpans, parseJson, type JsonValue, type MemberSpans } from './json.ts'
+export { acceptGpuEvidence, type GpuAcceptance } from './nvidia/accept.ts'
+export type { AcceptedGpuEvidence } from './nvidia/accepted.ts'
+export { gpuClaims, NO_GPU_CLAIMS, type GpuClaims } from './nvidia/claims.ts'
+export { measureGpu, type GpuMeasurements } from './nvidia/measure.ts'
 export {
   bindGpuEvidence,
   type GpuBinding,

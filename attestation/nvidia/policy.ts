@@ -44,8 +44,8 @@ const gpuPolicySchema = z.strictObject({
   rim_signer_expiry: z.enum(['reject', 'allow-if-ocsp-good', 'allow']).default('reject'),
   /** NVIDIA puts signers of pre-release drivers on hold. A device on hold is never accepted. */
   rim_signer_hold: z.enum(['reject', 'allow']).default('reject'),
-  /** `if-answered`: a missing answer is tolerated, a bad one is not. */
-  revocation: z.enum(['require', 'if-answered', 'unchecked']).default('require'),
+  /** Whether NVIDIA must vouch for each certificate that is not a root. */
+  revocation: z.enum(['require', 'unchecked']).default('require'),
   /** Whether GPUs in protected PCIe mode need the evidence of their switches. */
   switch_evidence: z.enum(['require', 'optional']).default('require'),
 })

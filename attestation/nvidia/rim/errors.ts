@@ -66,6 +66,7 @@ export const RIM_EVIDENCE_ERRORS = {
   rim_id_malformed: rejected('the names of a device are not such that reference values have'),
   rim_set_mismatch: rejected('two of the reference values are for one firmware, or for none here'),
   rim_set_incomplete: rejected('there are no reference values for a firmware of the device'),
+  rim_revision_ambiguous: rejected('two revisions of the reference values were signed at one time'),
   rim_product_mismatch: rejected('the reference values are for another chip'),
   rim_version_mismatch: rejected('the reference values are for another firmware version'),
   rim_index_conflict: rejected('both reference values claim one measurement'),
