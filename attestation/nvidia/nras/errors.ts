@@ -37,13 +37,17 @@ export const NRAS_EVIDENCE_ERRORS = {
   nras_nonce_mismatch: rejected('a token of NRAS is for another nonce than the evidence'),
   nras_attestation_failed: rejected('NRAS says that the attestation failed'),
   nras_device_failed: rejected('NRAS refused the evidence of a device'),
-  nras_measurements_failed: rejected('NRAS says that the measurements are not the reference values'),
+  nras_measurements_failed: rejected(
+    'NRAS says that the measurements are not the reference values',
+  ),
   nras_check_failed: rejected('NRAS does not say that every check of a device held'),
   nras_certificate_not_good: rejected(
     'NRAS does not say that a certificate chain is valid and not revoked',
   ),
   nras_rim_signer_expired: rejected('NRAS says that the signer of reference values has expired'),
-  nras_debug_enabled: rejected('NRAS does not say that a device is in secure boot without debugging'),
+  nras_debug_enabled: rejected(
+    'NRAS does not say that a device is in secure boot without debugging',
+  ),
   nras_warning: rejected('NRAS warns about a device'),
   nras_device_mismatch: rejected('NRAS judged another device than the one of the evidence'),
   nras_firmware_mismatch: rejected('NRAS judged other firmware than the evidence reports'),

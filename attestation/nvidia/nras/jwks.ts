@@ -42,9 +42,7 @@ export const writeNrasJwks = (keys: readonly NrasJwk[]): Bytes =>
 /** Throws `nras_jwks_malformed` for a point that is not on the curve. */
 export async function importNrasKey({ kty, crv, x, y }: NrasJwk): Promise<CryptoKey> {
   try {
-    const key = await importJWK({ kty, crv, x, y }, 'ES384')
-    if (key instanceof Uint8Array) throw new EvidenceError(CODE)
-    return key
+    return await importJWK({ kty, crv, x, y }, 'ES384')
   } catch {
     throw new EvidenceError(CODE)
   }

@@ -18,7 +18,12 @@ const nrasPolicySchema = z.strictObject({
   jwks_pin: z.enum(['off', 'warn', 'enforce']).default('warn'),
   /** SHA-256 of SubjectPublicKeyInfos, hex. */
   jwks_authorities: z
-    .array(z.string().regex(/^[0-9a-fA-F]{64}$/).toLowerCase())
+    .array(
+      z
+        .string()
+        .regex(/^[0-9a-fA-F]{64}$/)
+        .toLowerCase(),
+    )
     .min(1)
     .max(8)
     .default([NVIDIA_AUTHORITY]),
