@@ -134,14 +134,15 @@ const UNPROVEN = {
   mismatches: [],
 } as const
 
-/** Asked with the nonce of its own report, so that a replay is told from a forgery. */
+/** By its own nonce and architecture, so that a replay or a wrong label is told from a forgery. */
 async function provenDevice(
   item: GpuEvidenceItem,
   now: UnixSeconds,
   roots: NvidiaRoots,
 ): Promise<GenuineGpuDevice | null> {
   try {
-    return await verifyGpuDevice(item, parseSpdmReport(item.report).requestNonce, now, roots)
+    const own = { ...item, statedArch: null }
+    return await verifyGpuDevice(own, parseSpdmReport(item.report).requestNonce, now, roots)
   } catch (error) {
     if (!isVerificationError(error)) throw error
     return null
