@@ -13,6 +13,7 @@ const CLI_ERRORS = {
   policy_required: entry(2, 'say what the gateway must be running: --policy FILE'),
   file_unreadable: entry(30, 'an input file cannot be read'),
   file_too_large: entry(30, 'an input file is over the size limit'),
+  folder_too_large: entry(30, 'an input folder has more files than the limit'),
   file_not_written: entry(1, 'the output file cannot be written'),
   platform_required: entry(2, 'name the platform: --quote FILE, or --fmspc HEX and --ca NAME'),
   output_required: entry(2, 'say where the collateral goes: --out FILE, --bundle FILE or both'),

@@ -3,10 +3,12 @@ import {
   encodeUtf8,
   fromBase64,
   fromHex,
+  parseGpuPolicy,
   parseJson,
   parsePolicy,
   parseTime,
   type Bytes,
+  type GpuPolicy,
   type JsonValue,
   type Policy,
   type UnixSeconds,
@@ -61,6 +63,10 @@ export async function readQuotePolicy(path: string): Promise<Policy> {
   return parsePolicy(isRecord(value) ? { workload: 'any', ...value } : value)
 }
 
+/** A policy for GPU evidence, YAML or JSON; a rule left out takes its strictest value. */
+export const readGpuPolicy = async (path: string): Promise<GpuPolicy> =>
+  parseGpuPolicy(await readYaml(path))
+
 const HEX_TEXT = /^(?:0x)?((?:[0-9a-fA-F]{2})+)$/
 
 /** A quote as raw bytes, hex or base64: a raw one always holds bytes that no text has. */
@@ -75,11 +81,11 @@ export async function readQuote(path: string): Promise<Bytes> {
 const SPACES = encodeUtf8(' \t\r\n')
 const isSpace = (byte: number): boolean => SPACES.includes(byte)
 
-/** `YYYY-MM-DDTHH:MM:SSZ` or seconds since 1970. */
+/** `YYYY-MM-DDTHH:MM:SSZ`, of which a fraction is dropped, or seconds since 1970. */
 export function parseMoment(text: string): UnixSeconds {
   if (/^\d{1,12}$/.test(text)) return Number(text)
   try {
-    return parseTime(text)
+    return parseTime(text.replace(/\.\d{1,9}Z$/, 'Z'))
   } catch {
     throw new InvalidArgumentError('a time is YYYY-MM-DDTHH:MM:SSZ or unix seconds.')
   }

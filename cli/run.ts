@@ -7,6 +7,7 @@ import { addConnect } from './commands/connect.ts'
 import { addDemo } from './commands/demo.ts'
 import { addServe } from './commands/serve.ts'
 import { addVerify } from './commands/verify.ts'
+import { addVerifyGpu } from './commands/verify-gpu.ts'
 import { addVerifyQuote } from './commands/verify-quote.ts'
 import { addVerifyReceipt } from './commands/verify-receipt.ts'
 import { addVerifySession } from './commands/verify-session.ts'
@@ -69,6 +70,7 @@ const COMMANDS = [
   addConfig,
   addVerify,
   addConnect,
+  addVerifyGpu,
   addVerifyQuote,
   addVerifyReceipt,
   addVerifySession,

@@ -11,8 +11,8 @@ export interface SnpGuestPolicy {
 }
 
 /**
- * 3 adds the CPU, 5 the mitigation vectors. AMD has published no layout of 4, which firmware 1.55.31 writes:
- * it is read as 3 is, and where a report has more in it than that, it is refused.
+ * 3 adds the CPU, 5 the mitigation vectors. No document of 4, which firmware 1.55.31 writes, was at hand; it
+ * verifies in the layout of 3, and where a report has more in it than that, it is refused.
  */
 const SNP_REPORT_VERSIONS = [2, 3, 4, 5] as const
 type SnpReportVersion = (typeof SNP_REPORT_VERSIONS)[number]

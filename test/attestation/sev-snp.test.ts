@@ -153,7 +153,7 @@ const REPORT_REFUSALS: Refusals = {
     'snp_report_malformed',
     { report: { version: '03', mitigations: '01' } },
   ],
-  'mitigation vectors in version 4, whose layout is not published': [
+  'mitigation vectors in version 4, which is read as version 3': [
     'snp_report',
     'snp_report_malformed',
     { report: { version: '04', mitigations: '01' } },
