@@ -170,12 +170,15 @@ describe('a good response', () => {
   test('T19: GPU-10 is the eleventh device, in whatever order the names stand', async () => {
     const many = await genuine(Array.from({ length: 12 }, () => newGpu(vendor)))
     const shuffled: NrasChanges = {
-      tokens: (tokens) => Object.fromEntries(Object.entries(tokens).toSorted()),
+      tokens: (tokens) => Object.fromEntries(Object.entries(tokens).toReversed()),
     }
     const response = nrasResponse({ ...question, devices: many.devices }, shuffled)
     const verdict = await judge(response, { evidence: many })
     expect(verdict.devices.map(({ ueid }) => ueid)).toEqual(many.devices.map(({ ueid }) => ueid))
-    const swapped = many.devices.with(2, many.devices[10] ?? null).with(10, many.devices[2] ?? null)
+    const at = (index: number) => many.devices[index] ?? null
+    const swapped = many.devices.map((device, index) =>
+      index === 2 ? at(10) : index === 10 ? at(2) : device,
+    )
     expect(await outcome(nrasResponse({ ...question, devices: swapped }), { evidence: many })).toBe(
       'nras_device_mismatch',
     )
@@ -205,16 +208,16 @@ describe('what is kept', () => {
 })
 
 describe('T1: algorithms', () => {
-  const claims = { iss: 'x' }
-  const tokens = {
-    none: signNrasToken(key, claims, { alg: 'none' }),
-    'HS256 with the public key': signNrasToken(key, claims, { alg: 'HS256' }),
-    ES256: signNrasToken(key, claims, { alg: 'ES256' }),
-    ES512: signNrasToken(key, claims, { alg: 'ES512' }),
-    'a number': signNrasToken(key, claims, { alg: 384 }),
-    'no algorithm at all': signNrasToken(key, claims, { alg: undefined }),
+  const said = { iss: 'x' }
+  const refused = {
+    none: signNrasToken(key, said, { alg: 'none' }),
+    'HS256 with the public key': signNrasToken(key, said, { alg: 'HS256' }),
+    ES256: signNrasToken(key, said, { alg: 'ES256' }),
+    ES512: signNrasToken(key, said, { alg: 'ES512' }),
+    'a number': signNrasToken(key, said, { alg: 384 }),
+    'no algorithm at all': signNrasToken(key, said, { alg: undefined }),
   }
-  test.each(Object.entries(tokens))('%s', async (_name, token) => {
+  test.each(Object.entries(refused))('%s', async (_name, token) => {
     expect(await outcome(body([['JWT', token], goodDevices]))).toBe('nras_algorithm_unsupported')
   })
 
@@ -556,7 +559,7 @@ describe('T12: every check of a device', () => {
   )
 
   test.each(rows)('claims %s: %s', async (_claims, flag, asked) => {
-    for (const value of [false, undefined, 'true', 1, null]) {
+    for (const value of [false, undefined, 'true']) {
       const response = nrasResponse(asked, {
         device: (name) => (name.endsWith('-1') ? { [flag]: value } : {}),
       })
@@ -945,7 +948,7 @@ describe('T16: bodies', () => {
   test('no byte of a good response can be changed', async () => {
     const refused = asyncProperty(nat(good.length - 1), nat(254), async (at, by) => {
       const changed = good.with(at, ((good[at] ?? 0) + 1 + by) & 0xff)
-      return (await outcome(changed)) !== 'genuine'
+      expect(await outcome(changed)).not.toBe('genuine')
     })
     await assert(refused, { numRuns: 400 })
   })
