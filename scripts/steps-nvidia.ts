@@ -38,7 +38,6 @@ export const NVIDIA_STEPS: readonly (readonly [file: string, find: string, repla
   ['attestation/nvidia/chain.ts', ' && now <= notAfter', ''],
   // attestation/nvidia/platform.ts
   ['attestation/nvidia/platform.ts', '  for (const device of switches) checkSwitch(device)\n', ''],
-  ['attestation/nvidia/platform.ts', "    mode === 'ppcie' &&\n", ''],
   [
     'attestation/nvidia/platform.ts',
     '    gpus.every(({ info }) => nameSet(info.switchPdis) === switchPdis) &&\n',

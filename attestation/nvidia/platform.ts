@@ -29,7 +29,7 @@ export function checkGpuPlatform({ devices }: GenuineGpuEvidence): GpuPlatform {
   const mode = commonMode(gpus)
   checkSwitchNames(gpus, mode)
   for (const device of switches) checkSwitch(device)
-  if (gpus.length > 0 && switches.length > 0) checkTopology(gpus, switches, mode)
+  if (gpus.length > 0 && switches.length > 0) checkTopology(gpus, switches)
   return {
     mode,
     gpus: gpus.length,
@@ -72,12 +72,10 @@ function checkSwitch(device: GenuineGpuDevice): void {
 function checkTopology(
   gpus: readonly GenuineGpuDevice[],
   switches: readonly GenuineGpuDevice[],
-  mode: GpuMode | null,
 ): void {
   const switchPdis = nameSet(switches.map(certifiedPdi))
   const gpuPdis = nameSet(gpus.map(certifiedPdi))
   const holds =
-    mode === 'ppcie' &&
     gpus.every(({ info }) => nameSet(info.switchPdis) === switchPdis) &&
     switches.every(({ info }) => nameSet(info.gpuPdis) === gpuPdis)
   if (!holds) throw new EvidenceError('gpu_switch_topology_mismatch')

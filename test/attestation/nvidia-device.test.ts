@@ -405,6 +405,15 @@ describe('the chain', () => {
       'certificate_role_invalid',
     ],
     [
+      'a boot ROM that may certify and is no CA',
+      {
+        bootRom: {
+          extensions: [{ id: '2.5.29.19', value: sequence() }, ...caExtensions().slice(1)],
+        },
+      },
+      'certificate_role_invalid',
+    ],
+    [
       'a family CA with too short a path',
       { family: { extensions: caExtensions(1) } },
       'certificate_role_invalid',
