@@ -50,6 +50,10 @@ const CHANNEL_ERRORS = {
     'the RIM service answers with another document than it says',
   ),
   ocsp_answer_refused: entry('unavailable', 'the OCSP service gives an answer that does not hold'),
+  nras_answer_refused: entry(
+    'unavailable',
+    'the attestation service of NVIDIA gives an answer that does not hold',
+  ),
 } as const satisfies Record<string, Entry>
 
 export type ChannelErrorCode = keyof typeof CHANNEL_ERRORS

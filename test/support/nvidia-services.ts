@@ -19,7 +19,7 @@ import { listen, portOf, stop } from './ports.ts'
 /** What can be wrong with any of the services, whatever it would say. */
 export type ServiceFault = 'oversized' | 'slow' | 'redirect' | 'html' | 'error' | 'limited'
 
-interface FakeService {
+export interface FakeService {
   readonly url: string
   close(): Promise<void>
 }
@@ -27,7 +27,7 @@ interface FakeService {
 const MEGABYTE = 1 << 20
 
 /** Gives whether it has answered. */
-function answerFault(fault: ServiceFault | null, response: ServerResponse): boolean {
+export function answerFault(fault: ServiceFault | null, response: ServerResponse): boolean {
   switch (fault) {
     case null:
       return false
@@ -52,7 +52,7 @@ function answerFault(fault: ServiceFault | null, response: ServerResponse): bool
   }
 }
 
-async function start(
+export async function startService(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<unknown>,
 ): Promise<FakeService & { readonly server: Server }> {
   const server = createServer((request, response) => {
@@ -89,7 +89,7 @@ export async function startRimService(
   const held = new Map(documents)
   const requests: string[] = []
   const control: RimControl = { fault: null, changes: {} }
-  const service = await start(async (request, response) => {
+  const service = await startService(async (request, response) => {
     const { method, url = '' } = request
     requests.push(`${method} ${url}`)
     if (answerFault(control.fault, response)) return
@@ -150,7 +150,7 @@ export async function startOcspResponder(
   }
   const requests: Bytes[] = []
   const control: OcspControl = { fault: null, mode: 'good', lifetimeSeconds: 86_400 }
-  const service = await start(async (request, response) => {
+  const service = await startService(async (request, response) => {
     const body = Uint8Array.from(await buffer(request))
     requests.push(body)
     if (answerFault(control.fault, response)) return
