@@ -1,0 +1,103 @@
+import type { Bytes, UnixSeconds } from '../../bytes.ts'
+import type { DeviceKind } from '../chip.ts'
+import type { GenuineGpuDevice } from '../verdict.ts'
+import type { NrasDeviceResult } from './device.ts'
+import type { NrasClaimsVersion } from './overall.ts'
+import type { NrasPolicy } from './policy.ts'
+
+/** One device that NRAS vouches for. */
+export interface NrasDevice extends NrasDeviceResult {
+  /** `GPU-0`, `SWITCH-3`: its place among the devices of its kind in the evidence. */
+  readonly name: string
+  /** Decimal serial number of its leaf certificate. */
+  readonly ueid: string
+}
+
+/** What must be kept to come to the same verdict again: at `judgedAt`, with `max_token_age_seconds: recorded`. */
+export interface NrasArchive {
+  /** The response as received. */
+  readonly response: Bytes
+  /** A JWK set of the keys that verified the tokens, with their certificates. NRAS withdraws keys after two days. */
+  readonly jwks: Bytes
+  readonly judgedAt: UnixSeconds
+}
+
+export interface NrasFacts {
+  readonly environment: NrasPolicy['environment']
+  readonly kind: DeviceKind
+  readonly claimsVersion: NrasClaimsVersion
+  readonly jwksPin: 'pinned' | 'unpinned'
+  readonly nonce: string
+  readonly issuedAt: UnixSeconds
+  readonly expiresAt: UnixSeconds
+  readonly devices: readonly NrasDevice[]
+  /** The devices of the evidence that were judged. */
+  readonly judged: readonly GenuineGpuDevice[]
+  readonly archive: NrasArchive
+}
+
+/**
+ * NVIDIA's service says that the devices of one kind of our own, verified evidence run known firmware. Made only by
+ * `verifyNrasResponse`; the private field makes look-alikes fail the type check and {@link is}.
+ */
+export class GenuineNrasVerdict {
+  readonly #facts: NrasFacts
+
+  constructor(facts: NrasFacts) {
+    this.#facts = Object.freeze(facts)
+  }
+
+  /** `staging` is not a service whose word NVIDIA stands by. */
+  get environment(): NrasPolicy['environment'] {
+    return this.#facts.environment
+  }
+
+  /** GPUs and switches are judged separately, so one verdict is about one kind. */
+  get kind(): DeviceKind {
+    return this.#facts.kind
+  }
+
+  get claimsVersion(): NrasClaimsVersion {
+    return this.#facts.claimsVersion
+  }
+
+  /**
+   * Whether a pinned authority certified every key. `unpinned`: the keys are worth what the connection was on
+   * which they came, or the policy did not ask.
+   */
+  get jwksPin(): 'pinned' | 'unpinned' {
+    return this.#facts.jwksPin
+  }
+
+  /** 64 hex digits. */
+  get nonce(): string {
+    return this.#facts.nonce
+  }
+
+  get issuedAt(): UnixSeconds {
+    return this.#facts.issuedAt
+  }
+
+  /** When the first of the tokens expires. */
+  get expiresAt(): UnixSeconds {
+    return this.#facts.expiresAt
+  }
+
+  /** In the order of the evidence. */
+  get devices(): readonly NrasDevice[] {
+    return this.#facts.devices
+  }
+
+  get archive(): NrasArchive {
+    return this.#facts.archive
+  }
+
+  /** Whether this very device, as it was verified, is one that NRAS vouches for. */
+  covers(device: GenuineGpuDevice): boolean {
+    return this.#facts.judged.includes(device)
+  }
+
+  static is(value: unknown): value is GenuineNrasVerdict {
+    return typeof value === 'object' && value !== null && #facts in value
+  }
+}
