@@ -11,9 +11,14 @@ export interface Clock {
   now(): UnixSeconds
 }
 
-const HEX = /^(?:[0-9a-fA-F]{2})*$/
 const BASE64 = /^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/
 
+const NO_DIGIT = 0xff
+/** The value of each hex digit by its character code. */
+const HEX_DIGITS = Uint8Array.from({ length: 128 }, (_, code) => {
+  const char = String.fromCharCode(code)
+  return /[0-9a-f]/i.test(char) ? Number.parseInt(char, 16) : NO_DIGIT
+})
 const HEX_OF_BYTE = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, '0'))
 
 /** Lower-case hex. */
@@ -25,11 +30,16 @@ export function toHex(bytes: Uint8Array): string {
 
 /** Hex of either case and even length. Throws `encoding_malformed`; lenient decoders truncate at the first bad digit. */
 export function fromHex(hex: string): Bytes {
-  if (!HEX.test(hex)) throw new EvidenceError('encoding_malformed')
+  if (hex.length % 2 !== 0) throw new EvidenceError('encoding_malformed')
   const bytes = new Uint8Array(hex.length / 2)
+  let seen = 0
   for (let index = 0; index < bytes.length; index++) {
-    bytes[index] = Number.parseInt(hex.slice(2 * index, 2 * index + 2), 16)
+    const high = HEX_DIGITS[hex.charCodeAt(2 * index)] ?? NO_DIGIT
+    const low = HEX_DIGITS[hex.charCodeAt(2 * index + 1)] ?? NO_DIGIT
+    seen |= high | low
+    bytes[index] = (high << 4) | low
   }
+  if (seen > 0x0f) throw new EvidenceError('encoding_malformed')
   return bytes
 }
 
@@ -69,7 +79,10 @@ export function equalBytes(left: Uint8Array, right: Uint8Array): boolean {
   return difference === 0
 }
 
-export const isZero = (bytes: Uint8Array): boolean => bytes.every((byte) => byte === 0)
+export function isZero(bytes: Uint8Array): boolean {
+  for (const byte of bytes) if (byte !== 0) return false
+  return true
+}
 
 /** Strict UTF-8, no byte order mark. Throws `encoding_malformed`. */
 export function decodeUtf8(bytes: Uint8Array): string {

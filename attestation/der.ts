@@ -8,6 +8,31 @@ export interface DerElement {
   readonly bytes: Uint8Array
 }
 
+/** A revocation list has thousands of elements, of which few are looked into: they are cut out when asked for. */
+class Slice implements DerElement {
+  readonly #source: Uint8Array
+  readonly #at: number
+  readonly #header: Header
+
+  constructor(source: Uint8Array, at: number, header: Header) {
+    this.#source = source
+    this.#at = at
+    this.#header = header
+  }
+
+  get tag(): number {
+    return this.#header.tag
+  }
+
+  get content(): Uint8Array {
+    return this.#source.subarray(this.#header.start, this.#header.end)
+  }
+
+  get bytes(): Uint8Array {
+    return this.#source.subarray(this.#at, this.#header.end)
+  }
+}
+
 export const DER = {
   boolean: 0x01,
   integer: 0x02,
@@ -33,14 +58,21 @@ export function derElements(bytes: Uint8Array, code: EvidenceErrorCode): DerElem
   const elements: DerElement[] = []
   let at = 0
   while (at < bytes.length) {
-    const { tag, start, end } = header(bytes, at, code)
-    elements.push({ tag, content: bytes.subarray(start, end), bytes: bytes.subarray(at, end) })
-    at = end
+    const found = readHeader(bytes, at, code)
+    elements.push(new Slice(bytes, at, found))
+    at = found.end
   }
   return elements
 }
 
-function header(bytes: Uint8Array, at: number, code: EvidenceErrorCode) {
+/** Where the content starts and ends. */
+interface Header {
+  readonly tag: number
+  readonly start: number
+  readonly end: number
+}
+
+function readHeader(bytes: Uint8Array, at: number, code: EvidenceErrorCode): Header {
   const tag = bytes[at]
   const first = bytes[at + 1]
   if (tag === undefined || first === undefined || (tag & 0x1f) === 0x1f)
@@ -83,20 +115,24 @@ export function derUnsigned(content: Uint8Array, max: number, code: EvidenceErro
 
 /** Dotted form of an OBJECT IDENTIFIER. */
 export function derOid(content: Uint8Array, code: EvidenceErrorCode): string {
-  const arcs: number[] = []
+  let text = ''
   let arc = 0
   for (const byte of content) {
     arc = arc * 128 + (byte & 0x7f)
     if (arc > Number.MAX_SAFE_INTEGER / 128) throw new EvidenceError(code)
     if (byte < 0x80) {
-      arcs.push(arc)
+      text += text === '' ? firstArcs(arc) : `.${arc}`
       arc = 0
     }
   }
-  const [first, ...rest] = arcs
-  if (first === undefined || (content.at(-1) ?? 0x80) >= 0x80) throw new EvidenceError(code)
-  const top = Math.min(Math.floor(first / 40), 2)
-  return [top, first - 40 * top, ...rest].join('.')
+  if ((content.at(-1) ?? 0x80) >= 0x80) throw new EvidenceError(code)
+  return text
+}
+
+/** The first two arcs share one number (X.690 §8.19.4). */
+function firstArcs(value: number): string {
+  const top = Math.min(Math.floor(value / 40), 2)
+  return `${top}.${value - 40 * top}`
 }
 
 /** One element, its length in the one DER form. */

@@ -11,14 +11,16 @@ export type JsonValue =
 const MAX_DEPTH = 16
 const MAX_LENGTH = 1 << 23
 
-const SPACE = /[ \t\n\r]*/y
 const SCALAR = /(?:-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?|true|false|null)/y
+
+const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d])
 
 /** Start and end of each member's value in the text. */
 export type MemberSpans = ReadonlyMap<string, readonly [number, number]>
 
 const QUOTE = 0x22
 const BACKSLASH = 0x5c
+const FIRST_PRINTABLE = 0x20
 
 /** V8's own error quotes the input, so it is dropped, not chained. */
 function nativeParse(text: string): JsonValue {
@@ -52,23 +54,25 @@ class Scanner {
   }
 
   document(): MemberSpans | null {
-    this.#match(SPACE)
+    this.#space()
     const members = this.#value(0)
-    this.#match(SPACE)
+    this.#space()
     if (this.#at !== this.#text.length) throw new EvidenceError('json_malformed')
     return members
   }
 
-  #match(pattern: RegExp): string {
-    pattern.lastIndex = this.#at
-    const found = pattern.exec(this.#text)
-    if (found === null) throw new EvidenceError('json_malformed')
-    this.#at = pattern.lastIndex
-    return found[0]
+  #space(): void {
+    while (SPACES.has(this.#text.charCodeAt(this.#at))) this.#at++
+  }
+
+  #scalar(): void {
+    SCALAR.lastIndex = this.#at
+    if (!SCALAR.test(this.#text)) throw new EvidenceError('json_malformed')
+    this.#at = SCALAR.lastIndex
   }
 
   #takes(char: string): boolean {
-    this.#match(SPACE)
+    this.#space()
     if (this.#text[this.#at] !== char) return false
     this.#at++
     return true
@@ -84,20 +88,29 @@ class Scanner {
     if (first === '{') return this.#object(depth)
     if (first === '[') this.#array(depth)
     else if (first === '"') this.#string()
-    else this.#match(SCALAR)
+    else this.#scalar()
     return null
   }
 
-  /** Moves past a string and gives its text. Its first quote and its escapes are left to `JSON.parse`. */
-  #string(): string {
-    const start = this.#at
-    let at = start + 1
+  /** Moves past a string. Its first quote and its escapes are left to `JSON.parse`; gives whether it has none. */
+  #string(): boolean {
+    let plain = this.#text.charCodeAt(this.#at) === QUOTE
+    let at = this.#at + 1
     for (let code = this.#text.charCodeAt(at); code !== QUOTE; code = this.#text.charCodeAt(at)) {
       if (Number.isNaN(code)) throw new EvidenceError('json_malformed')
+      if (code === BACKSLASH || code < FIRST_PRINTABLE) plain = false
       at += code === BACKSLASH ? 2 : 1
     }
     this.#at = at + 1
-    return this.#text.slice(start, this.#at)
+    return plain
+  }
+
+  #name(): string {
+    const start = this.#at
+    const plain = this.#string()
+    return plain
+      ? this.#text.slice(start + 1, this.#at - 1)
+      : unquote(this.#text.slice(start, this.#at))
   }
 
   #object(depth: number): MemberSpans {
@@ -105,11 +118,11 @@ class Scanner {
     this.#expect('{')
     if (this.#takes('}')) return members
     do {
-      this.#match(SPACE)
-      const name = unquote(this.#string())
+      this.#space()
+      const name = this.#name()
       if (members.has(name)) throw new EvidenceError('json_malformed')
       this.#expect(':')
-      this.#match(SPACE)
+      this.#space()
       const start = this.#at
       this.#value(depth + 1)
       members.set(name, [start, this.#at])
@@ -122,7 +135,7 @@ class Scanner {
     this.#expect('[')
     if (this.#takes(']')) return
     do {
-      this.#match(SPACE)
+      this.#space()
       this.#value(depth + 1)
     } while (this.#takes(','))
     this.#expect(']')

@@ -1,12 +1,16 @@
-import { concatBytes, ownBuffer, type Bytes } from './bytes.ts'
+import { concatBytes, ownBuffer, toHex, type Bytes } from './bytes.ts'
+import { Memo } from './memo.ts'
 
 const P256 = { name: 'ECDSA', namedCurve: 'P-256' } as const
 const P256_SHA256 = { name: 'ECDSA', hash: 'SHA-256' } as const
 const P384 = { name: 'ECDSA', namedCurve: 'P-384' } as const
 const P384_SHA384 = { name: 'ECDSA', hash: 'SHA-384' } as const
 
-/** An ECDSA P-256 public key as x ‖ y. Gives null for a point that is not on the curve. */
-export async function importP256(point: Uint8Array): Promise<CryptoKey | null> {
+/** Whether a point is on the curve is found out once: that takes a third as long as a signature. */
+const keys = new Memo<Promise<CryptoKey | null>>(256)
+
+/** An ECDSA P-256 public key as x ‖ y. Null for a point that is not on the curve. */
+async function importP256(point: Uint8Array): Promise<CryptoKey | null> {
   try {
     const raw = concatBytes(Uint8Array.of(4), point)
     return await crypto.subtle.importKey('raw', raw, P256, false, ['verify'])
@@ -15,14 +19,37 @@ export async function importP256(point: Uint8Array): Promise<CryptoKey | null> {
   }
 }
 
-/** ECDSA P-256 over SHA-256 with a raw r ‖ s signature. A malleated (high) s is valid. */
-export async function verifyP256(
-  key: CryptoKey | null,
+/** ECDSA P-256 over SHA-256 with a raw r ‖ s signature by the key x ‖ y. A malleated (high) s is valid. */
+async function verifyP256(
+  point: Bytes,
   signature: Uint8Array,
   message: Uint8Array,
 ): Promise<boolean> {
-  if (key === null || signature.length !== 64) return false
+  if (signature.length !== 64) return false
+  const key = await keys.get(toHex(point), () => importP256(point))
+  if (key === null) return false
   return crypto.subtle.verify(P256_SHA256, key, ownBuffer(signature), ownBuffer(message))
+}
+
+/** As many keys as one signature is asked about and a hostile chain cannot make it many. */
+const ASKED_KEYS = 4
+
+/** A message and its ECDSA P-256 signature (r ‖ s). That a key made it stays true, so it is computed once for each. */
+export class SignedMessage {
+  readonly #signature: Bytes
+  readonly #message: Uint8Array
+  readonly #answers = new Memo<Promise<boolean>>(ASKED_KEYS)
+
+  constructor(signature: Bytes, message: Uint8Array) {
+    this.#signature = signature
+    this.#message = message
+  }
+
+  /** `point` is x ‖ y of P-256; no other key can have signed it. */
+  async isSignedBy(point: Bytes | null): Promise<boolean> {
+    if (point === null) return false
+    return this.#answers.get(toHex(point), () => verifyP256(point, this.#signature, this.#message))
+  }
 }
 
 /**

@@ -1,7 +1,7 @@
 import { encodeUtf8, toHex, type Bytes } from './bytes.ts'
 import { DER, derContent, derElements, derOid, type DerElement } from './der.ts'
 import { EvidenceError, type EvidenceErrorCode } from './errors.ts'
-import { importP256, verifyP256 } from './signature.ts'
+import { SignedMessage } from './signature.ts'
 
 const ECDSA_WITH_SHA256 = '06082a8648ce3d040302'
 
@@ -57,20 +57,9 @@ export function signedFrame(
   code: EvidenceErrorCode,
 ): SignedFrame {
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, algorithmIndex, code)
-  const raw = rawSignature(signature, 32, code)
-  // That a key signed these bytes stays true, so it is computed once for each key.
-  const signers = new Set<string>()
-  return {
-    fields,
-    isSignedBy: async (p256) => {
-      if (p256 === null || !isAlgorithm(ECDSA_WITH_SHA256)) return false
-      const signer = toHex(p256)
-      if (signers.has(signer)) return true
-      if (!(await verifyP256(await importP256(p256), raw, tbs))) return false
-      signers.add(signer)
-      return true
-    },
-  }
+  const signed = new SignedMessage(rawSignature(signature, 32, code), tbs)
+  const fits = isAlgorithm(ECDSA_WITH_SHA256)
+  return { fields, isSignedBy: async (p256) => fits && signed.isSignedBy(p256) }
 }
 
 /**
@@ -155,8 +144,11 @@ export function explicit(
 }
 
 /** Serial numbers compare as numbers: hex without leading zeros. */
-export const serialNumber = (element: DerElement | undefined, code: EvidenceErrorCode): string =>
-  toHex(derContent(element, DER.integer, code)).replace(/^(?:00)+(?=.)/, '')
+export function serialNumber(element: DerElement | undefined, code: EvidenceErrorCode): string {
+  const content = derContent(element, DER.integer, code)
+  const start = content.findIndex((byte) => byte !== 0)
+  return toHex(content.subarray(start === -1 ? -1 : start))
+}
 
 const CONTEXT_KEY_ID = 0x80
 

@@ -15,8 +15,9 @@ import { derTime, explicit, extensionList, serialNumber, signedFrame } from './x
 
 /** What a certificate says, whatever it is signed with. */
 export interface CertificateBody {
-  /** Of the DER, hex. */
-  readonly sha256: string
+  readonly der: Uint8Array
+  /** SHA-256 of the DER, hex. */
+  readonly fingerprint: () => Promise<string>
   /** The only common name of the subject. */
   readonly commonName: string | null
   /** DER of the names, for byte comparison. */
@@ -70,17 +71,14 @@ const PEM = /-----BEGIN CERTIFICATE-----\s([A-Za-z0-9+/=\s]+?)-----END CERTIFICA
 const MAX_CHAIN = 8
 
 /** An X.509 v3 certificate in DER (RFC 5280 §4.1). Throws `certificate_malformed`. */
-export async function parseCertificate(der: Uint8Array): Promise<Certificate> {
+export function parseCertificate(der: Uint8Array): Certificate {
   const frame = signedFrame(der, 2, CODE)
-  const body = await certificateBody(der, frame.fields)
+  const body = certificateBody(der, frame.fields)
   return { ...body, p256: p256Point(body.spki), isSignedBy: frame.isSignedBy }
 }
 
 /** `fields` are the elements of the signed part of `der`. Throws `certificate_malformed`. */
-export async function certificateBody(
-  der: Uint8Array,
-  fields: readonly DerElement[],
-): Promise<CertificateBody> {
+export function certificateBody(der: Uint8Array, fields: readonly DerElement[]): CertificateBody {
   const [version, serial, , issuer, validity, subject, spki, tagged, ...rest] = fields
   const complete =
     version !== undefined && issuer !== undefined && subject !== undefined && spki !== undefined
@@ -91,7 +89,8 @@ export async function certificateBody(
   const keyId = extension(OID.subjectKeyId)
   const critical = new Set(extensions.filter((found) => found.critical).map(({ oid }) => oid))
   return {
-    sha256: toHex(await sha256(der)),
+    der,
+    fingerprint: fingerprintOf(der),
     commonName: commonName(subject),
     subject: Uint8Array.from(subject.bytes),
     issuer: Uint8Array.from(issuer.bytes),
@@ -106,6 +105,11 @@ export async function certificateBody(
     spki: Uint8Array.from(spki.bytes),
     extension,
   }
+}
+
+function fingerprintOf(der: Uint8Array): () => Promise<string> {
+  let known: Promise<string> | null = null
+  return () => (known ??= sha256(der).then(toHex))
 }
 
 const octets = (der: Uint8Array): Uint8Array =>
@@ -161,11 +165,12 @@ export function p384Point(spki: Bytes): Bytes | null {
 }
 
 /** Authorities and platforms recur in every chain; a certificate is read once. */
-const certificates = new Memo<Promise<Certificate>>(256)
+const certificates = new Memo<Certificate>(256)
+const chains = new Memo<readonly Certificate[]>(64)
 
 /** Certificates in PEM, back to back with nothing but white space between. Throws `certificate_malformed`. */
-export const parsePemChain = async (pem: string): Promise<Certificate[]> =>
-  Promise.all(
+export const parsePemChain = (pem: string): readonly Certificate[] =>
+  chains.get(pem, () =>
     pemBodies(pem).map((body) => certificates.get(body, () => parseCertificate(fromBase64(body)))),
   )
 

@@ -22,15 +22,28 @@ export interface Verifier {
   readonly installed: string | null
   /** Whether it can judge under another root than Intel's. */
   readonly anyRoot: boolean
+  /** After so many quotes of other vendors nothing of one that was verified before is remembered. */
+  readonly remembers: number
 }
 
 export const VERIFIERS: Readonly<Record<string, Verifier>> = {
-  '@vouchgate/attestation': { load: async () => ours, installed: null, anyRoot: true },
-  'dcap-qvl': { load: javascriptPeer, installed: '@phala/dcap-qvl@0.3.9', anyRoot: true },
+  '@vouchgate/attestation': {
+    load: async () => ours,
+    installed: null,
+    anyRoot: true,
+    remembers: 64,
+  },
+  'dcap-qvl': {
+    load: javascriptPeer,
+    installed: '@phala/dcap-qvl@0.3.9',
+    anyRoot: true,
+    remembers: 0,
+  },
   'dcap-qvl-web': {
     load: webAssemblyPeer,
     installed: '@phala/dcap-qvl-web@0.2.7',
     anyRoot: false,
+    remembers: 0,
   },
 }
 

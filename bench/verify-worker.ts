@@ -22,14 +22,23 @@ export const taskSchema = z.object({
   passes: z.number(),
 })
 export const timesSchema = z.object({
+  /** The first verification of the process: modules are loaded, nothing has been compiled or remembered. */
   first: z.number(),
+  /** Compiled code, nothing remembered of this evidence. */
+  cold: z.number(),
+  /** Compiled code, this evidence was verified before. */
   warm: z.number(),
-  /** Of the warm time, the part that waits for ECDSA signatures to be checked; and how many they are. */
-  signatureShare: z.number(),
+  /** ECDSA signatures that are checked, cold and warm. */
+  coldSignatures: z.number(),
   signatures: z.number(),
+  /** Of the warm time, the part that waits for them. */
+  signatureShare: z.number(),
   floor: z.number(),
 })
 export const answersSchema = z.record(z.string(), z.string())
+
+/** Verifications before compiled code is measured. */
+const WARM_UP = 200
 
 export const median = (values: readonly number[]): number =>
   values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
@@ -64,7 +73,28 @@ async function signaturesOf(
   return seen
 }
 
-async function times(verify: Verify, quotes: readonly QuoteCase[], passes: number) {
+/** Every third quote, each after evidence of so many other vendors that nothing of it can still be remembered. */
+async function coldTimes(verify: Verify, quotes: readonly QuoteCase[], remembers: number) {
+  const others: QuoteCase[] = []
+  for (let at = 0; at < remembers; at++) others.push(await simulatedQuote())
+  const measured: number[] = []
+  let count = 0
+  for (const quote of quotes.filter((_, at) => at % 3 === 0)) {
+    for (const other of others) await verify(other)
+    measured.push(await milliseconds(() => verify(quote)))
+    for (const other of others) await verify(other)
+    const seen = await signaturesOf(() => verify(quote))
+    count += seen.count
+  }
+  return { cold: median(measured), coldSignatures: count / measured.length }
+}
+
+async function times(
+  verify: Verify,
+  remembers: number,
+  quotes: readonly QuoteCase[],
+  passes: number,
+) {
   const [first] = quotes
   if (first === undefined) throw new TypeError('nothing to measure')
   const firstTime = await milliseconds(() => verify(first))
@@ -72,6 +102,8 @@ async function times(verify: Verify, quotes: readonly QuoteCase[], passes: numbe
   const all = async (): Promise<void> => {
     for (const quote of quotes) await verify(quote)
   }
+  for (let round = 0; round < WARM_UP / quotes.length; round++) await all()
+  const cold = await coldTimes(verify, quotes, remembers)
   await all()
   const warm: number[] = []
   const floor: number[] = []
@@ -87,6 +119,7 @@ async function times(verify: Verify, quotes: readonly QuoteCase[], passes: numbe
   })
   return {
     first: firstTime,
+    ...cold,
     warm: median(warm),
     floor: median(floor),
     signatureShare: signatures.spent / observed,
@@ -111,7 +144,8 @@ async function work(): Promise<unknown> {
   }
   const names = new Set(timed)
   const quotes = realQuotes().filter(({ name }) => names.has(name))
-  return times(verify, quotes.length > 0 ? quotes : [await simulatedQuote()], passes)
+  const timedQuotes = quotes.length > 0 ? quotes : [await simulatedQuote()]
+  return times(verify, chosen.remembers, timedQuotes, passes)
 }
 
 if (import.meta.main) process.stdout.write(JSON.stringify(await work()))

@@ -121,7 +121,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ],
   [
     'attestation/tdx/chain.ts',
-    "  if (!isTrusted(root, trusted)) refuse('certificate_root_untrusted')\n",
+    "  if (!(await isTrusted(root, trusted))) refuse('certificate_root_untrusted')\n",
     '',
   ],
   [

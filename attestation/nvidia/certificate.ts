@@ -7,6 +7,8 @@ import { certificateBody, p384Point, type CertificateBody } from '../x509.ts'
 /** A certificate of NVIDIA's device, RIM or OCSP hierarchy: ecdsa-with-SHA384 over a P-384 key. */
 export interface NvidiaCertificate extends CertificateBody {
   readonly der: Bytes
+  /** Of the DER, hex. */
+  readonly sha256: string
   /** Uncompressed point (97 bytes) of an ECDSA P-384 key, or null for any other key. */
   readonly p384: Bytes | null
   readonly isSignedBy: (p384: Bytes | null) => Promise<boolean>
@@ -25,13 +27,14 @@ export const parseNvidiaCertificate = async (der: Uint8Array): Promise<NvidiaCer
 
 async function readCertificate(der: Bytes): Promise<NvidiaCertificate> {
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, 2, CODE)
-  const body = await certificateBody(der, fields)
+  const body = certificateBody(der, fields)
   const raw = rawSignature(signature, 48, CODE)
   // That a key signed these bytes stays true, so it is computed once for each key.
   const signers = new Set<string>()
   return {
     ...body,
     der,
+    sha256: await body.fingerprint(),
     p384: p384Point(body.spki),
     isSignedBy: async (p384) => {
       if (p384 === null || !isAlgorithm(ECDSA_WITH_SHA384)) return false

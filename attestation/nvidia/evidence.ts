@@ -114,9 +114,13 @@ function readItem(item: z.output<typeof itemSchema>, outerArch: string | null): 
   return {
     statedArch: statedArch(item.arch ?? null, outerArch),
     report: fromBase64(evidence),
-    certificates: decodeUtf8(fromBase64(certificate)),
+    certificates: decodeUtf8(withoutPadding(fromBase64(certificate))),
   }
 }
+
+/** Collectors were seen to hand on the driver's buffer with the zero bytes behind the text. */
+const withoutPadding = (bytes: Bytes): Bytes =>
+  bytes.subarray(0, bytes.findLastIndex((byte) => byte !== 0) + 1)
 
 function statedArch(own: string | null, outer: string | null): GpuArch | null {
   if (own !== null && outer !== null && own !== outer) throw new EvidenceError('gpu_arch_conflict')

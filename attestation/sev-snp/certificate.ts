@@ -32,9 +32,9 @@ const RSA4096_PREFIX = fromHex('30820222300d06092a864886f70d01010105000382020f00
 const RSA4096_LENGTH = RSA4096_PREFIX.length + 512 + 5
 
 /** An X.509 certificate in DER. Throws `certificate_malformed`. */
-export async function parseAmdCertificate(der: Uint8Array): Promise<AmdCertificate> {
+export function parseAmdCertificate(der: Uint8Array): AmdCertificate {
   const parts = signedParts(der, 2, 'certificate_malformed')
-  const body = await certificateBody(der, parts.fields)
+  const body = certificateBody(der, parts.fields)
   return {
     ...body,
     rsa: isRsa4096(body.spki) ? body.spki : null,

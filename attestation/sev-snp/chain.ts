@@ -36,13 +36,13 @@ export async function verifySnpChain(
   if (signerDer === undefined || rootDer === undefined || rest.length > 0) {
     return refuse('certificate_chain_length')
   }
-  const root = await readCertificate(rootDer)
-  const product = pinnedProduct(root, roots)
+  const root = readCertificate(rootDer)
+  const product = await pinnedProduct(root, roots)
   checkValidity(root, now)
-  const signer = await readCertificate(signerDer)
+  const signer = readCertificate(signerDer)
   await checkLink(signer, root, now)
   checkAuthority(signer)
-  const endorsement = await readCertificate(leaf)
+  const endorsement = readCertificate(leaf)
   await checkLink(endorsement, signer, now)
   return { product, kind: leafKind(endorsement, signer, product), leaf: endorsement, signer, root }
 }
@@ -52,11 +52,11 @@ function refuse(code: EvidenceErrorCode): never {
 }
 
 /** The codes are shared with other chains; the step says which chain it was. */
-async function readCertificate(der: Uint8Array): Promise<AmdCertificate> {
+function readCertificate(der: Uint8Array): AmdCertificate {
   try {
-    return await parseAmdCertificate(der)
+    return parseAmdCertificate(der)
   } catch (error) {
-    return error instanceof EvidenceError ? refuse(error.code) : Promise.reject(error)
+    throw error instanceof EvidenceError ? new EvidenceError(error.code, 'snp_chain') : error
   }
 }
 

@@ -41,15 +41,16 @@ export const AMD_ROOTS: SnpRoots = {
 export async function testSnpRoots(pem: string): Promise<SnpRoots> {
   const [der, ...rest] = pemBlocks(pem)
   if (der === undefined || rest.length > 0) throw new EvidenceError('certificate_malformed')
-  const ark = await parseAmdCertificate(der)
+  const ark = parseAmdCertificate(der)
   const product = productNamed(ark.commonName?.replace(/^ARK-/, '') ?? '')
   if (product === null) throw new EvidenceError('snp_product_unknown')
-  return { kind: 'test-pki', arks: [{ product, sha256: ark.sha256 }] }
+  return { kind: 'test-pki', arks: [{ product, sha256: await ark.fingerprint() }] }
 }
 
 /** The product whose pinned root this is. There is no default: an unknown root is refused. */
-export function pinnedProduct(ark: AmdCertificate, roots: SnpRoots): SnpProduct {
-  const pinned = roots.arks.find(({ sha256 }) => sha256 === ark.sha256)
+export async function pinnedProduct(ark: AmdCertificate, roots: SnpRoots): Promise<SnpProduct> {
+  const fingerprint = await ark.fingerprint()
+  const pinned = roots.arks.find(({ sha256 }) => sha256 === fingerprint)
   if (pinned === undefined) throw new EvidenceError('certificate_root_untrusted', 'snp_chain')
   return pinned.product
 }

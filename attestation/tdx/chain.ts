@@ -23,7 +23,7 @@ export async function verifyPckChain(
   trusted: TrustedRoot,
   now: UnixSeconds,
 ): Promise<PckChain> {
-  const [leaf, intermediate, root, ...rest] = await parsePemChain(pem)
+  const [leaf, intermediate, root, ...rest] = parsePemChain(pem)
   if (leaf === undefined || intermediate === undefined || root === undefined || rest.length > 0) {
     throw new EvidenceError('certificate_chain_length')
   }
@@ -48,7 +48,7 @@ export async function verifyTcbSigningChain(
   now: UnixSeconds,
   rootCrl: Crl,
 ): Promise<Certificate> {
-  const [signer, root, ...rest] = await parsePemChain(pem)
+  const [signer, root, ...rest] = parsePemChain(pem)
   const refuse = refusal('tcb_signing_chain')
   if (signer === undefined || root === undefined || rest.length > 0) {
     return refuse('certificate_chain_length')
@@ -71,7 +71,7 @@ export async function verifyPckCaChain(
   trusted: TrustedRoot,
   now: UnixSeconds,
 ): Promise<{ readonly ca: Certificate; readonly root: Certificate }> {
-  const [ca, root, ...rest] = await parsePemChain(pem)
+  const [ca, root, ...rest] = parsePemChain(pem)
   const refuse = refusal('pck_crl_chain')
   if (ca === undefined || root === undefined || rest.length > 0) {
     return refuse('certificate_chain_length')
@@ -134,7 +134,7 @@ async function checkRoot(
   now: UnixSeconds,
   refuse: Refuse,
 ): Promise<void> {
-  if (!isTrusted(root, trusted)) refuse('certificate_root_untrusted')
+  if (!(await isTrusted(root, trusted))) refuse('certificate_root_untrusted')
   if (root.commonName !== ROOT_NAME) refuse('certificate_name_mismatch')
   checkAuthority(root, 1, refuse)
   await checkLink(root, root, now, refuse)

@@ -1,9 +1,9 @@
 import { z } from 'zod'
-import { encodeUtf8, fromHex, type UnixSeconds } from '../bytes.ts'
+import { encodeUtf8, fromHex, toHex, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError, type EvidenceErrorCode } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { Memo } from '../memo.ts'
-import { importP256, verifyP256 } from '../signature.ts'
+import { SignedMessage } from '../signature.ts'
 import { parseTime } from '../time.ts'
 import type { Certificate } from '../x509.ts'
 
@@ -206,31 +206,6 @@ const QE_IDENTITY: Kind<QeIdentity> = {
   known: new Memo(64),
 }
 
-interface Signed {
-  readonly text: string
-  readonly signature: string
-}
-
-/** The TCB info, signed by `signer` over its exact bytes and valid at `now`. */
-export const verifyTcbInfo = (
-  collateral: Collateral,
-  signer: Certificate,
-  now: UnixSeconds,
-): Promise<TcbInfo> => {
-  const signed = { text: collateral.tcb_info, signature: collateral.tcb_info_signature }
-  return verifyDocument(signed, TCB_INFO, signer, now)
-}
-
-/** The QE identity, signed by `signer` over its exact bytes and valid at `now`. */
-export const verifyQeIdentity = (
-  collateral: Collateral,
-  signer: Certificate,
-  now: UnixSeconds,
-): Promise<QeIdentity> => {
-  const signed = { text: collateral.qe_identity, signature: collateral.qe_identity_signature }
-  return verifyDocument(signed, QE_IDENTITY, signer, now)
-}
-
 interface Kind<T> {
   readonly schema: z.ZodType<T>
   readonly codes: Codes
@@ -238,26 +213,59 @@ interface Kind<T> {
   readonly known: Memo<Promise<T>>
 }
 
-async function verifyDocument<T extends { issueDate: string; nextUpdate: string }>(
-  signed: Signed,
-  kind: Kind<T>,
+/** The TCB info, signed by `signer` over its exact bytes; when is another question. */
+export const readTcbInfo = async (
+  { tcb_info, tcb_info_signature }: Collateral,
+  signer: Certificate,
+): Promise<TcbInfo> => readSigned(tcb_info, tcb_info_signature, TCB_INFO, signer)
+
+/** The QE identity, signed by `signer` over its exact bytes; when is another question. */
+export const readQeIdentity = async (
+  { qe_identity, qe_identity_signature }: Collateral,
+  signer: Certificate,
+): Promise<QeIdentity> => readSigned(qe_identity, qe_identity_signature, QE_IDENTITY, signer)
+
+/** The TCB info, signed by `signer` over its exact bytes and valid at `now`. */
+export const verifyTcbInfo = async (
+  collateral: Collateral,
   signer: Certificate,
   now: UnixSeconds,
-): Promise<T> {
-  const key = `${signer.sha256} ${signed.signature} ${signed.text}`
-  const document = await kind.known.get(key, () => readSigned(signed, kind, signer))
+): Promise<TcbInfo> => checkValidity(await readTcbInfo(collateral, signer), TCB_INFO_CODES, now)
+
+/** The QE identity, signed by `signer` over its exact bytes and valid at `now`. */
+export const verifyQeIdentity = async (
+  collateral: Collateral,
+  signer: Certificate,
+  now: UnixSeconds,
+): Promise<QeIdentity> =>
+  checkValidity(await readQeIdentity(collateral, signer), QE_IDENTITY_CODES, now)
+
+function checkValidity<T extends { readonly issueDate: string; readonly nextUpdate: string }>(
+  document: T,
+  codes: Codes,
+  now: UnixSeconds,
+): T {
   if (!(parseTime(document.issueDate) <= now && now <= parseTime(document.nextUpdate))) {
-    throw new EvidenceError(kind.codes.notValidNow)
+    throw new EvidenceError(codes.notValidNow)
   }
   return document
 }
 
-async function readSigned<T>(signed: Signed, kind: Kind<T>, signer: Certificate): Promise<T> {
-  const key = signer.p256 === null ? null : await importP256(signer.p256)
-  if (!(await verifyP256(key, fromHex(signed.signature), encodeUtf8(signed.text)))) {
-    throw new EvidenceError(kind.codes.signature)
-  }
-  const parsed = kind.schema.safeParse(parseJson(signed.text))
-  if (!parsed.success) throw new EvidenceError(kind.codes.malformed)
-  return parsed.data
+/** Text is read only under its signature, and then once. */
+async function readSigned<T>(
+  document: string,
+  signature: string,
+  { schema, codes, known }: Kind<T>,
+  { p256 }: Certificate,
+): Promise<T> {
+  const raw = fromHex(signature)
+  if (p256 === null) throw new EvidenceError(codes.signature)
+  // Hex that was read and written again has no space in it: no other signature and text give the same words.
+  return known.get(`${toHex(p256)} ${toHex(raw)} ${document}`, async () => {
+    const signed = new SignedMessage(raw, encodeUtf8(document))
+    if (!(await signed.isSignedBy(p256))) throw new EvidenceError(codes.signature)
+    const parsed = schema.safeParse(parseJson(document))
+    if (!parsed.success) throw new EvidenceError(codes.malformed)
+    return parsed.data
+  })
 }

@@ -23,7 +23,7 @@ export interface QuoteCollateralKey extends CollateralKey {
 /** Throws where the quote cannot be read or does not carry its whole chain. */
 export async function collateralKey(quote: Uint8Array): Promise<QuoteCollateralKey> {
   const { body, certification } = parseQuote(quote)
-  const [leaf, intermediate, root] = await parsePemChain(
+  const [leaf, intermediate, root] = parsePemChain(
     certification.type === 'pck-chain' ? certification.pem : '',
   )
   if (leaf === undefined || intermediate === undefined || root === undefined) {
@@ -31,7 +31,7 @@ export async function collateralKey(quote: Uint8Array): Promise<QuoteCollateralK
   }
   const ca = intermediate.commonName === PLATFORM_CA_NAME ? 'platform' : 'processor'
   const { fmspc } = pckIdentity(leaf, intermediate)
-  return { tee: body.tee, fmspc, ca, rootSha256: root.sha256 }
+  return { tee: body.tee, fmspc, ca, rootSha256: await root.fingerprint() }
 }
 
 /** `tdx/00806f050000/platform`: a key as bundles, logs and people write it. */

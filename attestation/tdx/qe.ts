@@ -1,6 +1,5 @@
 import { equalBytes, fromHex, isZero, sha256, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
-import { importP256, verifyP256 } from '../signature.ts'
 import type { EnclaveReport } from './body.ts'
 import type { PckChain } from './chain.ts'
 import type { QeIdentity } from './collateral.ts'
@@ -18,8 +17,7 @@ export async function verifyQeReport(
   chain: PckChain,
   identity: QeIdentity,
 ): Promise<void> {
-  const pckKey = chain.leaf.p256 === null ? null : await importP256(chain.leaf.p256)
-  if (!(await verifyP256(pckKey, quote.qeReportSignature, quote.qeReportBytes))) {
+  if (!(await quote.qeReportSigned.isSignedBy(chain.leaf.p256))) {
     throw new EvidenceError('qe_report_signature_invalid')
   }
   if (!hasIdentity(quote.qeReport, identity)) throw new EvidenceError('qe_report_mismatch')

@@ -1,5 +1,6 @@
 import { concatBytes, isZero, Reader, toHex, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
+import { SignedMessage } from '../signature.ts'
 import { parseEnclaveReport, parseTdReport, type EnclaveReport, type TdReport } from './body.ts'
 
 export type TeeType = 'sgx' | 'tdx'
@@ -14,13 +15,12 @@ export interface Quote {
   readonly version: 3 | 4 | 5
   readonly body: QuoteBody
   /** Header, body descriptor and body: exactly the bytes the attestation key signs. */
-  readonly signedRegion: Bytes
-  readonly signature: Bytes
+  readonly signed: SignedMessage
   /** x ‖ y, P-256. */
   readonly attestationKey: Bytes
-  readonly qeReportBytes: Bytes
   readonly qeReport: EnclaveReport
-  readonly qeReportSignature: Bytes
+  /** The bytes of the QE report, which the PCK key signs. */
+  readonly qeReportSigned: SignedMessage
   readonly qeAuthData: Bytes
   readonly certification: Certification
   /** Zero bytes after the quote, as many platforms append them. */
@@ -74,7 +74,8 @@ export function parseQuote(bytes: Uint8Array): Quote {
   const authData = reader.window(reader.u32())
   const padding = reader.remaining
   if (!isZero(reader.take(padding))) throw new EvidenceError('quote_trailing_bytes')
-  return { version, body, signedRegion, padding, ...parseAuthData(authData, version) }
+  const { signature, ...auth } = parseAuthData(authData, version)
+  return { version, body, signed: new SignedMessage(signature, signedRegion), padding, ...auth }
 }
 
 function parseHeader(reader: Reader): { version: 3 | 4 | 5; tee: TeeType } {
@@ -110,19 +111,17 @@ function parseAuthData(reader: Reader, version: 3 | 4 | 5) {
   const signature = reader.take(64)
   const attestationKey = reader.take(64)
   const inner = version === 3 ? reader : qeCertification(reader)
-  const qeReportBytes = inner.take(ENCLAVE_REPORT_LENGTH)
+  const qeReport = inner.take(ENCLAVE_REPORT_LENGTH)
   const qeReportSignature = inner.take(64)
   const qeAuthData = inner.take(inner.u16())
   const certification = parseCertification(inner.u16(), inner.take(inner.u32()))
   inner.end()
   reader.end()
-  const qeReport = parseEnclaveReport(qeReportBytes)
   return {
     signature,
     attestationKey,
-    qeReportBytes,
-    qeReport,
-    qeReportSignature,
+    qeReport: parseEnclaveReport(qeReport),
+    qeReportSigned: new SignedMessage(qeReportSignature, qeReport),
     qeAuthData,
     certification,
   }
@@ -146,7 +145,9 @@ function parseCertification(type: number, data: Bytes): Certification {
 /** PEM text; some quoting libraries end it with one NUL. */
 function asciiText(data: Bytes): string {
   const text = data.at(-1) === 0 ? data.subarray(0, -1) : data
-  if (text.some((byte) => byte === 0 || byte >= 0x80)) throw new EvidenceError('quote_malformed')
+  for (const byte of text) {
+    if (byte === 0 || byte >= 0x80) throw new EvidenceError('quote_malformed')
+  }
   return new TextDecoder().decode(text)
 }
 

@@ -16,10 +16,10 @@ export const INTEL_SGX_ROOT: TrustedRoot = {
 
 /** A root for a test PKI, in PEM. Throws `certificate_malformed`. */
 export async function testPkiRoot(pem: string): Promise<TrustedRoot> {
-  const [root, ...rest] = await parsePemChain(pem)
+  const [root, ...rest] = parsePemChain(pem)
   if (root === undefined || rest.length > 0) throw new EvidenceError('certificate_malformed')
-  return { kind: 'test-pki', sha256: root.sha256 }
+  return { kind: 'test-pki', sha256: await root.fingerprint() }
 }
 
-export const isTrusted = (root: Certificate, trusted: TrustedRoot): boolean =>
-  root.sha256 === trusted.sha256
+export const isTrusted = async (root: Certificate, trusted: TrustedRoot): Promise<boolean> =>
+  (await root.fingerprint()) === trusted.sha256

@@ -1,9 +1,9 @@
-import type { UnixSeconds } from '../bytes.ts'
+import { equalBytes, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
-import { importP256, verifyP256 } from '../signature.ts'
 import { parseTime } from '../time.ts'
 import { parseCrlHex, type Crl } from '../x509-crl.ts'
 import { parsePemChain, type Certificate } from '../x509.ts'
+import { beginSignatures } from './begin.ts'
 import { verifyPckChain, verifyTcbSigningChain, type PckChain } from './chain.ts'
 import {
   verifyQeIdentity,
@@ -41,8 +41,10 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
   const { collateral, now, trustedRoot } = input
   // 1. The bytes are a quote and nothing else.
   const quote = parseQuote(input.quote)
+  // Signatures are computed side by side from here on; each is judged in its step.
+  beginSignatures(quote, collateral)
   // 2. The platform's PCK certificate chains to the pinned root.
-  const chain = await verifyPckChain(await pckChainOf(quote, collateral), trustedRoot, now)
+  const chain = await verifyPckChain(pckChainOf(quote, collateral), trustedRoot, now)
   const pck = pckIdentity(chain.leaf, chain.intermediate)
   checkPckProfile(pck, trustedRoot)
   // 3. No certificate of that chain is revoked; silence counts only in a fresh, authentic CRL.
@@ -89,16 +91,14 @@ export async function verifyQuote(input: QuoteInput): Promise<GenuineQuote> {
  * The chain is the quote's own wherever it carries one. One brought along serves only quotes without; that it
  * is the right one shows when its key must verify the QE report.
  */
-async function pckChainOf({ certification }: Quote, collateral: Collateral): Promise<string> {
+function pckChainOf({ certification }: Quote, collateral: Collateral): string {
   if (certification.type === 'pck-chain') return certification.pem
   const pem = collateral.pck_certificate_chain
   if (pem === undefined) throw new EvidenceError('certification_data_unsupported')
   if (certification.type === 'pck-leaf') {
-    const [[inQuote], [brought]] = [
-      await parsePemChain(certification.pem),
-      await parsePemChain(pem),
-    ]
-    if (inQuote === undefined || inQuote.sha256 !== brought?.sha256) {
+    const [[inQuote], [brought]] = [parsePemChain(certification.pem), parsePemChain(pem)]
+    const same = inQuote !== undefined && brought !== undefined
+    if (!same || !equalBytes(inQuote.der, brought.der)) {
       throw new EvidenceError('certificate_chain_mismatch')
     }
   }
@@ -118,8 +118,8 @@ async function verifyRevocation(
   const root = parseCrlHex(collateral.root_ca_crl)
   const pck = parseCrlHex(collateral.pck_crl)
   await verifyCrl(root, chain.root, now)
-  const [delivered] = await parsePemChain(collateral.pck_crl_issuer_chain)
-  if (delivered !== undefined && delivered.sha256 !== chain.intermediate.sha256) {
+  const [delivered] = parsePemChain(collateral.pck_crl_issuer_chain)
+  if (delivered !== undefined && !equalBytes(delivered.der, chain.intermediate.der)) {
     throw new EvidenceError('crl_issuer_mismatch')
   }
   await verifyCrl(pck, chain.intermediate, now)
@@ -134,8 +134,7 @@ const tcbSigningCertificate = (
 ): Promise<Certificate> => verifyTcbSigningChain(pem, input.trustedRoot, input.now, rootCrl)
 
 async function verifyQuoteSignature(quote: Quote): Promise<void> {
-  const key = await importP256(quote.attestationKey)
-  if (!(await verifyP256(key, quote.signature, quote.signedRegion))) {
+  if (!(await quote.signed.isSignedBy(quote.attestationKey))) {
     throw new EvidenceError('quote_signature_invalid')
   }
 }

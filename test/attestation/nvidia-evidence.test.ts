@@ -51,6 +51,14 @@ describe('the shapes that services hand out', () => {
     expect(items).toHaveLength(2)
   })
 
+  test('zero bytes behind the certificates, and nothing else there', () => {
+    const padded = (text: string): string =>
+      parseGpuEvidence(listed({ certificate: Buffer.from(text).toString('base64') })).items[0]
+        ?.certificates ?? ''
+    expect(padded(`${gpu.pem}\0\0\0`)).toBe(gpu.pem)
+    expect(padded(`${gpu.pem}\0x`)).toBe(`${gpu.pem}\0x`)
+  })
+
   test('a stated nonce is read, and none is null', () => {
     expect(parseGpuEvidence(JSON.stringify(payload)).statedNonce).toEqual(nonce)
     expect(parseGpuEvidence(JSON.stringify([item])).statedNonce).toBeNull()

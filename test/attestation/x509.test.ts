@@ -96,32 +96,31 @@ const MALFORMED: Record<string, Uint8Array> = {
 
 describe('a certificate is malformed', () => {
   test.for(Object.entries(MALFORMED))('%s', async ([, der]) => {
-    await expect(parseCertificate(der)).rejects.toMatchObject({
-      name: 'EvidenceError',
-      kind: 'malformed',
-    })
+    expect(() => parseCertificate(der)).toThrow(
+      expect.objectContaining({ name: 'EvidenceError', kind: 'malformed' }),
+    )
   })
 })
 
 test('taken apart and put together, a certificate reads the same', async () => {
   const same = withFields(leaf.der, (fields) => fields)
-  const { sha256, commonName } = await parseCertificate(same)
+  const { fingerprint, commonName } = parseCertificate(same)
   expect(commonName).toBe('Intel SGX PCK Certificate')
-  expect(sha256).toBe((await parseCertificate(leaf.der)).sha256)
+  expect(await fingerprint()).toBe(await parseCertificate(leaf.der).fingerprint())
 })
 
 test('a name with two common names has none', async () => {
   const name = derElements(leaf.subject, 'crl_malformed')[0]?.content ?? leaf.subject
   const [first = new Uint8Array()] = derElements(name, 'crl_malformed').map(({ bytes }) => bytes)
   const { der } = vendor.issue('leaf', { subject: sequence(first, name) })
-  expect((await parseCertificate(der)).commonName).toBeNull()
+  expect(parseCertificate(der).commonName).toBeNull()
 })
 
 test('a chain of nine is malformed', async () => {
-  await expect(parsePemChain(leaf.pem.repeat(8))).resolves.toHaveLength(8)
-  await expect(parsePemChain(leaf.pem.repeat(9))).rejects.toMatchObject({
-    code: 'certificate_malformed',
-  })
+  expect(parsePemChain(leaf.pem.repeat(8))).toHaveLength(8)
+  expect(() => parsePemChain(leaf.pem.repeat(9))).toThrow(
+    expect.objectContaining({ code: 'certificate_malformed' }),
+  )
 })
 
 describe('a CRL is malformed', () => {

@@ -15,6 +15,7 @@ const COMMANDS = [
   ['verify'],
   ['connect'],
   ['verify-quote'],
+  ['verify-gpu'],
   ['verify-receipt'],
   ['verify-session'],
 ]
