@@ -1,3 +1,4 @@
+import { NRAS_STEPS } from './steps-nras.ts'
 import { OCSP_STEPS } from './steps-ocsp.ts'
 import { RIM_STEPS } from './steps-rim.ts'
 
@@ -9,6 +10,7 @@ export const NVIDIA_SUITES: readonly (readonly [path: string, tests: readonly st
   ],
   ['attestation/nvidia/measurements.ts', ['test/attestation/nvidia-measurements']],
   ['attestation/nvidia/ocsp', ['test/attestation/nvidia-ocsp']],
+  ['attestation/nvidia/nras', ['test/attestation/nvidia-nras']],
   [
     'attestation/nvidia',
     [
@@ -49,4 +51,5 @@ export const NVIDIA_STEPS: readonly (readonly [file: string, find: string, repla
   ['attestation/nvidia/binding.ts', ' && holdsSame(evidence, rule.documents)', ''],
   ...RIM_STEPS,
   ...OCSP_STEPS,
+  ...NRAS_STEPS,
 ]

@@ -33,22 +33,16 @@ const clockOf = (value: unknown): UnixSeconds =>
 
 /** A request to NRAS v3, and what it was answered with. */
 function exchange(set: string): Recorded {
-  const parsed = parseGpuEvidence(vectorText('nvidia', set, 'request.json'))
+  const evidence = parseGpuEvidence(vectorText('nvidia', set, 'request.json'))
   return {
-    evidence: { ...parsed, items: parsed.items.map(withoutPadding) },
-    nonce: parsed.statedNonce ?? new Uint8Array(0),
+    evidence,
+    nonce: evidence.statedNonce ?? new Uint8Array(0),
     kind: 'gpu',
     response: vectorBytes('nvidia', set, 'response.json'),
     jwks: vectorBytes('nvidia', set, 'jwks.json'),
     at: clockOf(vectorJson('nvidia', set, 'expected.json')),
   }
 }
-
-/** One collector hands out the whole buffer that the driver wrote a chain into. */
-const withoutPadding = <T extends { readonly certificates: string }>(item: T): T => ({
-  ...item,
-  certificates: item.certificates.replace(/\0+$/, ''),
-})
 
 const NVAT = '17-nras-v4-claims3-detached-eat'
 const NVAT_NONCE = '931d8dd0add203ac3d8b4fbde75e115278eefcdceac5b87671a748f32364dfcb'

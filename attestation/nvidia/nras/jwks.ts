@@ -2,6 +2,7 @@ import { importJWK } from 'jose'
 import { z } from 'zod'
 import { encodeUtf8, type Bytes } from '../../bytes.ts'
 import { EvidenceError } from '../../errors.ts'
+import { Memo } from '../../memo.ts'
 import { strictJson } from './json.ts'
 import { NRAS_MAX_BYTES } from './response.ts'
 
@@ -39,8 +40,14 @@ export function parseNrasJwks(body: Uint8Array): NrasKeys {
 export const writeNrasJwks = (keys: readonly NrasJwk[]): Bytes =>
   encodeUtf8(JSON.stringify({ keys }))
 
+/** Whether a point is on the curve is found out once: one key signs all the tokens of a response, and those of hours. */
+const imported = new Memo<Promise<CryptoKey>>(64)
+
 /** Throws `nras_jwks_malformed` for a point that is not on the curve. */
-export async function importNrasKey({ kty, crv, x, y }: NrasJwk): Promise<CryptoKey> {
+export const importNrasKey = async (jwk: NrasJwk): Promise<CryptoKey> =>
+  imported.get(`${jwk.x}.${jwk.y}`, () => importKey(jwk))
+
+async function importKey({ kty, crv, x, y }: NrasJwk): Promise<CryptoKey> {
   try {
     return await importJWK({ kty, crv, x, y }, 'ES384')
   } catch {

@@ -37,11 +37,9 @@ export async function checkSubmods(
 ): Promise<void> {
   const { submods } = claims
   const listed = new Map(isJsonObject(submods) ? Object.entries(submods) : [])
-  const same = (found: Iterable<string>): boolean =>
-    [...found].toSorted().join() === names.toSorted().join()
-  if (!same(listed.keys()) || !same(devices.keys())) {
-    throw new EvidenceError('nras_submods_mismatch')
-  }
+  const areNamed = (found: ReadonlyMap<string, unknown>): boolean =>
+    found.size === names.length && names.every((name) => found.has(name))
+  if (!areNamed(listed) || !areNamed(devices)) throw new EvidenceError('nras_submods_mismatch')
   for (const [name, token] of devices) {
     const digest = toHex(await sha256(encodeUtf8(token)))
     if (digestOf(listed.get(name)) !== digest) throw new EvidenceError('nras_digest_mismatch')

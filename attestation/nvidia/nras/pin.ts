@@ -8,14 +8,28 @@ import {
   type UnixSeconds,
 } from '../../bytes.ts'
 import { EvidenceError } from '../../errors.ts'
-import { p384Point, certificateBody } from '../../x509.ts'
+import { Memo } from '../../memo.ts'
 import { signedParts } from '../../x509-signed.ts'
+import { certificateBody, p384Point } from '../../x509.ts'
 import type { NrasJwk } from './jwks.ts'
 
 /** Content of the AlgorithmIdentifier sha256WithRSAEncryption (RFC 4055 §5). */
 const SHA256_WITH_RSA = '06092a864886f70d01010b0500'
 const RSA = { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' } as const
 const CODE = 'certificate_malformed'
+
+/** What an authority's key certified. */
+interface Certified {
+  /** x ‖ y */
+  readonly key: Bytes
+  readonly notBefore: UnixSeconds
+  readonly notAfter: UnixSeconds
+  /** SHA-256 of the authority's SubjectPublicKeyInfo, hex. */
+  readonly authority: string
+}
+
+/** One key signs the tokens of hours. Times and pins are judged anew each time. */
+const chains = new Memo<Promise<Certified | null>>(64)
 
 /**
  * Whether the key is certified by one of these authorities, which are named by the SHA-256 of their
@@ -25,34 +39,37 @@ const CODE = 'certificate_malformed'
  * @param at When the token was issued: the certificates of keys are valid for two days.
  */
 export async function pinOf(
-  jwk: NrasJwk,
-  at: UnixSeconds,
-  authorities: readonly string[],
-): Promise<'pinned' | 'unpinned'> {
-  try {
-    return (await isCertified(jwk, at, authorities)) ? 'pinned' : 'unpinned'
-  } catch (error) {
-    if (!(error instanceof EvidenceError)) throw error
-    return 'unpinned'
-  }
-}
-
-async function isCertified(
   { x, y, x5c = [] }: NrasJwk,
   at: UnixSeconds,
   authorities: readonly string[],
-): Promise<boolean> {
-  const [leaf, authority] = await Promise.all(x5c.map(readCertificate))
-  if (leaf === undefined || authority === undefined) return false
-  const point = p384Point(leaf.spki)?.subarray(1)
-  const isKey = point !== undefined && equalBytes(point, coordinates(x, y))
-  const isInForce = leaf.notBefore <= at && at <= leaf.notAfter
-  const isPinned = authorities.includes(toHex(await sha256(authority.spki)))
-  return isKey && isInForce && isPinned && (await leaf.isSignedBy(authority.spki))
+): Promise<'pinned' | 'unpinned'> {
+  const certified = await chains.get(x5c.join(), () => readChain(x5c))
+  const isPinned =
+    certified !== null &&
+    equalBytes(certified.key, coordinates(x, y)) &&
+    certified.notBefore <= at &&
+    at <= certified.notAfter &&
+    authorities.includes(certified.authority)
+  return isPinned ? 'pinned' : 'unpinned'
 }
 
 const coordinates = (x: string, y: string): Bytes =>
   fromBase64(`${x}${y}`.replaceAll('-', '+').replaceAll('_', '/'))
+
+/** Null for anything but a P-384 key's certificate that is signed by the key of the one after it. */
+async function readChain(x5c: readonly string[]): Promise<Certified | null> {
+  try {
+    const [leaf, authority] = await Promise.all(x5c.map(readCertificate))
+    if (leaf === undefined || authority === undefined) return null
+    const key = p384Point(leaf.spki)?.subarray(1)
+    if (key === undefined || !(await leaf.isSignedBy(authority.spki))) return null
+    const { notBefore, notAfter } = leaf
+    return { key, notBefore, notAfter, authority: toHex(await sha256(authority.spki)) }
+  } catch (error) {
+    if (error instanceof EvidenceError) return null
+    throw error
+  }
+}
 
 async function readCertificate(base64: string) {
   const der = fromBase64(base64)
