@@ -9,7 +9,10 @@ import {
   keysetDigest,
   NVIDIA_ROOTS,
   parseCollateral,
+  parseGpuEvidence,
+  parseGpuNonce,
   parseJson,
+  parseNrasPolicy,
   parsePolicy,
   parseReceipt,
   parseSession,
@@ -24,6 +27,8 @@ import {
   testSnpRoots,
   toHex,
   verifyEndpoint,
+  verifyGpuEvidence,
+  verifyNrasResponse,
   verifyQuote,
   verifyReceipt,
   verifyRim,
@@ -93,6 +98,25 @@ async function verifiedRim({ document, now, rootPems }: Given<'rim'>): Promise<s
   return `VERIFIED ${product} ${slot} ${version} [${[...golden.keys()].join()}] ${validity}`
 }
 
+async function verifiedNras(given: Given<'nras'>): Promise<string> {
+  const { now, rootPems } = given
+  const evidence = await verifyGpuEvidence({
+    evidence: parseGpuEvidence(given.evidence),
+    nonce: parseGpuNonce(given.nonce),
+    now,
+    roots: rootPems === null ? NVIDIA_ROOTS : await testNvidiaRoots(...rootPems),
+  })
+  const { claimsVersion, jwksPin, devices } = await verifyNrasResponse({
+    response: fromBase64(given.response),
+    jwks: fromBase64(given.jwks),
+    evidence,
+    kind: 'gpu',
+    now,
+    policy: parseNrasPolicy(given.policy),
+  })
+  return `VERIFIED ${claimsVersion} ${jwksPin} ${devices.map(({ name }) => name).join()}`
+}
+
 async function verifiedReceipt(given: Given<'receipt'>): Promise<string> {
   const parsed = parseReceipt(given.receipt)
   const keyset: Keyset = JSON.parse(JSON.stringify(given.keyset))
@@ -149,6 +173,8 @@ function verify(work: Work): Promise<string> {
       return verifiedSnp(work)
     case 'rim':
       return verifiedRim(work)
+    case 'nras':
+      return verifiedNras(work)
     case 'documents':
       return reproducedDocuments(work)
     case 'receipt':

@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { listen, portOf, stop } from '../test/support/ports.ts'
 import { hasVectors } from '../test/support/vectors.ts'
 import { generatedWork, vectorWork, type Case } from './evidence-cases.ts'
+import { generatedNrasWork, vectorNrasWork } from './nras-cases.ts'
 import { generatedRimWork, vectorRimWork } from './rim-cases.ts'
 import { writeCounts } from './counts.ts'
 
@@ -23,9 +24,10 @@ import { writeCounts } from './counts.ts'
 
 const PACKAGE = 'attestation/dist'
 /** Where each path of the page comes from. Nothing else is served. */
-const MODULES = /^\/(attestation\/dist|node_modules\/zod)\/[\w./-]+\.js$/
+const MODULES = /^\/(attestation\/dist|node_modules\/(?:zod|jose\/dist\/webapi))\/[\w./-]+\.js$/
 const IMPORTS = {
   '@vouchgate/attestation': `/${PACKAGE}/index.js`,
+  jose: '/node_modules/jose/dist/webapi/index.js',
   zod: '/node_modules/zod/index.js',
 }
 // A module that cannot be loaded or throws leaves no answers; then every case has failed.
@@ -136,7 +138,8 @@ async function runPage(chromium: string, site: Site): Promise<string[]> {
 function printSizes(loaded: ReadonlySet<string>): void {
   for (const [name, prefix] of Object.entries({
     attestation: `/${PACKAGE}/`,
-    zod: '/node_modules/',
+    zod: '/node_modules/zod/',
+    jose: '/node_modules/jose/',
   })) {
     const files = [...loaded].filter((path) => path.startsWith(prefix))
     const bytes = Buffer.concat(files.map((path) => readFileSync(`.${path}`)))
@@ -158,8 +161,10 @@ async function main(): Promise<number> {
   const cases = [
     ...(await generatedWork()),
     ...generatedRimWork(),
+    ...(await generatedNrasWork()),
     ...vectorWork(),
     ...vectorRimWork(),
+    ...vectorNrasWork(),
   ]
   const site = serve(cases)
   const answers = await runPage(chromium, site)

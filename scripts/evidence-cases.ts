@@ -49,6 +49,17 @@ export type Work =
       /** null for NVIDIA's roots; otherwise the roots of devices and of reference values. */
       readonly rootPems: readonly [string, string] | null
     }
+  | {
+      readonly kind: 'nras'
+      /** JSON text. */
+      readonly evidence: string
+      readonly nonce: string
+      readonly response: string
+      readonly jwks: string
+      readonly now: number
+      readonly rootPems: readonly [string, string] | null
+      readonly policy: unknown
+    }
   | { readonly kind: 'documents'; readonly vectors: Readonly<Record<string, string>> }
   | { readonly kind: 'receipt'; readonly receipt: unknown; readonly keyset: unknown }
 

@@ -23,6 +23,7 @@ import {
 import { aciService } from '../test/support/aci-service.ts'
 import { fakeClock } from '../test/support/clock.ts'
 import { createTeeVendor, type TeeVendor } from '../test/support/tee-vendor.ts'
+import { nrasTargets } from './fuzz-nras-targets.ts'
 import { Disagreement, json, text, type Target } from './fuzz-target.ts'
 import {
   amdTargets,
@@ -176,6 +177,7 @@ export async function fuzzTargets(): Promise<Target[]> {
     ...eventLogTargets(),
     ...rimTargets(),
     ...(await ocspTargets()),
+    ...(await nrasTargets()),
     { name: 'parseJson', seeds: documents, run: strictJson },
     { name: 'memberSpans', seeds: documents, run: spansOf },
     { name: 'parseReport', seeds: reports, run: parseReport },

@@ -223,7 +223,10 @@ describe('no verdict', () => {
     const again = await shown([newGpu(vendor)])
     const more = { ...chassis, evidence: single.evidence, kind: 'gpu' as const }
     const other = { ...single, evidence: again.evidence, kind: 'gpu' as const }
+    const { items } = chassis.evidence
+    const part = { ...chassis.evidence, items: items.slice(0, 2) }
     await expect(source()(more)).rejects.toThrow(TypeError)
+    await expect(source()({ ...chassis, evidence: part, kind: 'gpu' })).rejects.toThrow(TypeError)
     await expect(source()(other)).rejects.toThrow(TypeError)
     expect(nras.requests).toEqual([])
   })

@@ -138,16 +138,19 @@ function signingKey(
 
 export const nrasJwks = (...keys: readonly object[]): Bytes => encodeUtf8(JSON.stringify({ keys }))
 
+type Signer = Pick<NrasSigningKey, 'kid' | 'key'>
+
 /** A compact JWS; `header` replaces members, and undefined ones are left out. */
-export function signNrasToken(
-  { kid, key }: Pick<NrasSigningKey, 'kid' | 'key'>,
-  claims: object,
+export const signNrasToken = (signer: Signer, claims: object, header: object = {}): string =>
+  signNrasPayload(signer, JSON.stringify(claims), header)
+
+/** The same over what need not be JSON. */
+export function signNrasPayload(
+  { kid, key }: Signer,
+  payload: Uint8Array | string,
   header: object = {},
 ): string {
-  const parts = [{ kid, alg: 'ES384', ...header }, claims].map((part) =>
-    base64url(JSON.stringify(part)),
-  )
-  const input = parts.join('.')
+  const input = [JSON.stringify({ kid, alg: 'ES384', ...header }), payload].map(base64url).join('.')
   return `${input}.${base64url(signRaw384(key, Buffer.from(input)))}`
 }
 
