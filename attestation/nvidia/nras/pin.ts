@@ -75,7 +75,7 @@ async function readCertificate(base64: string) {
   const der = fromBase64(base64)
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, 2, CODE)
   return {
-    ...(await certificateBody(der, fields)),
+    ...certificateBody(der, fields),
     isSignedBy: async (spki: Bytes): Promise<boolean> => {
       if (!isAlgorithm(SHA256_WITH_RSA) || signature[0] !== 0) return false
       const key = await importRsa(spki)
