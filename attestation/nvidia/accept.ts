@@ -1,9 +1,10 @@
 import type { UnixSeconds } from '../bytes.ts'
 import { PolicyError, type PolicyErrorCode } from '../errors.ts'
-import { AcceptedGpuEvidence } from './accepted.ts'
+import { AcceptedGpuEvidence, type AcceptedGpuFacts } from './accepted.ts'
 import type { NvidiaChain } from './chain.ts'
 import { measureGpu, type GpuMeasurements } from './measure.ts'
 import { checkRevocation, type RevocationResult } from './ocsp/revocation.ts'
+import { GenuineNrasVerdict } from './nras/verdict.ts'
 import { checkGpuPlatform, type GpuPlatform } from './platform.ts'
 import type { GpuPolicy } from './policy.ts'
 import type { GenuineRim } from './rim/verdict.ts'
@@ -15,6 +16,8 @@ export interface GpuAcceptance {
   readonly rims: readonly GenuineRim[]
   /** OCSP responses in DER, for device chains and for the signers of reference values, in any order. */
   readonly ocsp: readonly Uint8Array[]
+  /** What NRAS says of these very devices; looked at where the policy takes its word. */
+  readonly nras: readonly GenuineNrasVerdict[]
   readonly now: UnixSeconds
   readonly policy: GpuPolicy
 }
@@ -34,20 +37,43 @@ export async function acceptGpuEvidence(input: GpuAcceptance): Promise<AcceptedG
   // 2. It is the machine that is wanted.
   checkCount(platform, policy)
   for (const device of evidence.devices) checkDevice(device, policy)
-  // 3. What runs on each device is what NVIDIA published for it.
+  // 3. What runs on each device is what NVIDIA published for it, and no certificate this rests on is revoked.
+  const judged = policy.judge === 'nras' ? judgedByNras(input) : await judgedHere(input)
+  return new AcceptedGpuEvidence({ evidence, platform, judge: policy.judge, ...judged })
+}
+
+type Judged = Pick<AcceptedGpuFacts, 'measurements' | 'revocation' | 'expiresAt'>
+
+async function judgedHere(input: GpuAcceptance): Promise<Judged> {
+  const { evidence, policy } = input
   const measured = evidence.devices.map((device) => checkMeasurements(device, input))
-  // 4. No certificate that this rests on is revoked.
   const rims = measured.flatMap((one) => (one.status === 'unavailable' ? [] : one.rims))
   const revocation = await checkCertificates(evidence.devices, rims, input)
-  // 5. Who signed reference values may still do so, or the policy lets it pass.
+  // Who signed reference values may still do so, or the policy lets it pass.
   for (const rim of rims) checkSigner(rim, revocation, policy)
-  return new AcceptedGpuEvidence({
-    evidence,
-    platform,
+  return {
     measurements: policy.measurements === 'require' ? 'match' : 'unchecked',
     revocation: revocation === null ? 'unchecked' : 'checked',
     expiresAt: expiry(evidence.devices, rims, revocation),
+  }
+}
+
+/** NRAS compares measurements and asks about certificates itself; its word must be about these very devices. */
+function judgedByNras({ evidence, nras, now }: GpuAcceptance): Judged {
+  const verdicts = nras.filter((verdict) => {
+    if (!GenuineNrasVerdict.is(verdict)) throw new TypeError('not a GenuineNrasVerdict')
+    return verdict.environment === 'production' && now < verdict.expiresAt
   })
+  const covered = evidence.devices.filter((device) =>
+    verdicts.some((verdict) => verdict.covers(device)),
+  )
+  const [seen, wanted] = [covered.length, evidence.devices.length]
+  rule(seen === wanted, 'gpu_nras_verdict_missing', `${seen} devices`, `${wanted} devices`)
+  const expiresAt = Math.min(
+    expiry(evidence.devices, [], null),
+    ...verdicts.map((verdict) => verdict.expiresAt),
+  )
+  return { measurements: 'match', revocation: 'checked', expiresAt }
 }
 
 function rule(passes: boolean, code: PolicyErrorCode, seen: string, wanted: string): void {

@@ -5,6 +5,8 @@ import type { GenuineGpuEvidence } from './verdict.ts'
 export interface AcceptedGpuFacts {
   readonly evidence: GenuineGpuEvidence
   readonly platform: GpuPlatform
+  /** Who compared measurements and asked about certificates: this library, or NVIDIA's service. */
+  readonly judge: 'local' | 'nras'
   /** `unchecked`: the policy did not ask whether the firmware is known good. */
   readonly measurements: 'match' | 'unchecked'
   /** `unchecked`: the policy did not ask whether a certificate is revoked. */
@@ -26,6 +28,10 @@ export class AcceptedGpuEvidence {
 
   get platform(): GpuPlatform {
     return this.#facts.platform
+  }
+
+  get judge(): 'local' | 'nras' {
+    return this.#facts.judge
   }
 
   get measurements(): 'match' | 'unchecked' {

@@ -37,12 +37,13 @@ export function gpuClaims(gpus: AcceptedGpuEvidence, binding: GpuBinding): GpuCl
     gpus.measurements === 'match'
       ? 'with the firmware that NVIDIA published'
       : 'with firmware that was not compared'
+  const judge = gpus.judge === 'nras' ? ", by NVIDIA's service" : ''
   const revocation = gpus.revocation === 'checked' ? '' : ', revocation not checked'
   return {
     gpu_attested: {
       status: 'asserted',
       source: 'hardware_proven',
-      reason: `${gpus.platform.gpus} genuine NVIDIA GPU(s) ${firmware}${revocation}`,
+      reason: `${gpus.platform.gpus} genuine NVIDIA GPU(s) ${firmware}${judge}${revocation}`,
     },
     gpu_bound_to_cpu: BINDINGS[binding.kind],
   }

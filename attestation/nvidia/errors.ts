@@ -170,5 +170,6 @@ export const NVIDIA_POLICY_ERRORS = {
   gpu_rim_unavailable: 'there are no reference values for the firmware of a device',
   gpu_rim_signer_expired: 'the signer of reference values has expired',
   gpu_measurement_mismatch: 'a measurement is not the reference value',
+  gpu_nras_verdict_missing: 'NRAS does not vouch for every device now',
   gpu_certificate_on_hold: 'a certificate is on hold',
 } as const

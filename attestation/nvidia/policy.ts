@@ -35,6 +35,11 @@ const gpuPolicySchema = z.strictObject({
     .prefault({}),
   /** Drivers before 550 report no firmware id. */
   firmware_id: z.enum(['require', 'if-reported']).default('require'),
+  /**
+   * Who compares measurements and asks about certificates. `nras`: NVIDIA's service, which then learns the devices;
+   * the four rules that follow are its own then.
+   */
+  judge: z.enum(['local', 'nras']).default('local'),
   /** Whether the measurements must equal NVIDIA's reference values. */
   measurements: z.enum(['require', 'unchecked']).default('require'),
   /**

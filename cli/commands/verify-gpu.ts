@@ -97,7 +97,7 @@ async function judge(question: Question): Promise<Verdict> {
   try {
     genuine = await verifyGpuEvidence(question)
     const { now, policy, ocsp, rims } = question
-    const given = { evidence: genuine, rims: rims.rims, ocsp, now, policy }
+    const given = { evidence: genuine, rims: rims.rims, ocsp, nras: [], now, policy }
     return { genuine: true, accepted: await acceptGpuEvidence(given), error: null }
   } catch (error) {
     if (!isVerificationError(error)) throw error

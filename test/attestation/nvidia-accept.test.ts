@@ -5,12 +5,15 @@ import {
   measureGpu,
   parseGpuEvidence,
   parseGpuPolicy,
+  parseNrasPolicy,
   verifyGpuEvidence,
+  verifyNrasResponse,
   verifyRim,
   type AcceptedGpuEvidence,
   type Bytes,
   type GenuineGpuDevice,
   type GenuineGpuEvidence,
+  type GenuineNrasVerdict,
   type GenuineRim,
   type GpuBinding,
 } from '@vouchgate/attestation'
@@ -34,6 +37,7 @@ import {
   ocspResponses,
   pairs384,
 } from '../support/nvidia-ocsp.ts'
+import { newNrasAuthority, nrasJwks, nrasResponse } from '../support/nvidia-nras.ts'
 import { newRimVendor, RIMS } from '../support/nvidia-rim.ts'
 
 const vendor = newNvidiaVendor()
@@ -77,6 +81,7 @@ const accept = async (given: Given): Promise<AcceptedGpuEvidence> => {
     evidence: await genuine(devices),
     rims: given.rims ?? rims,
     ocsp: given.ocsp ?? stapled(devices, given.now),
+    nras: [],
     now: given.now ?? TEST_TIME,
     policy: parseGpuPolicy(given.policy ?? {}),
   })
@@ -177,7 +182,14 @@ describe('rules', () => {
 
 test('look-alikes are refused', async () => {
   const evidence: GenuineGpuEvidence = JSON.parse('{"devices":[]}')
-  const given = { evidence, rims: [], ocsp: [], now: TEST_TIME, policy: parseGpuPolicy({}) }
+  const given = {
+    evidence,
+    rims: [],
+    ocsp: [],
+    nras: [],
+    now: TEST_TIME,
+    policy: parseGpuPolicy({}),
+  }
   await expect(acceptGpuEvidence(given)).rejects.toThrow(TypeError)
   const device: GenuineGpuDevice = JSON.parse('{"kind":"gpu"}')
   expect(() => measureGpu(device, [])).toThrow(TypeError)
@@ -195,4 +207,64 @@ test('what is claimed says what was not proven', async () => {
   const claims = gpuClaims(accepted, new RealBinding('shared-nonce'))
   expect(claims.gpu_attested.reason).toContain('not compared, revocation not checked')
   expect(claims.gpu_bound_to_cpu.status).toBe('unknown')
+})
+
+describe('by the word of NRAS', async () => {
+  const authority = newNrasAuthority()
+  const key = authority.newKey(TEST_TIME - 3600)
+  const chassis = newChassis(vendor, 2, 1)
+  const evidence = await genuine(chassis)
+  const verdictOn = async (of: GenuineGpuEvidence, kind: 'gpu' | 'switch') =>
+    verifyNrasResponse({
+      response: nrasResponse({
+        key,
+        kind,
+        at: TEST_TIME,
+        claims: '3.0',
+        nonce: of.nonce,
+        devices: of.devices.filter((device) => device.kind === kind),
+      }),
+      jwks: nrasJwks(key.jwk),
+      evidence: of,
+      kind,
+      now: TEST_TIME,
+      policy: parseNrasPolicy({ jwks_pin: 'off' }),
+    })
+  const [gpus, switches] = [await verdictOn(evidence, 'gpu'), await verdictOn(evidence, 'switch')]
+  const acceptBy = async (
+    nras: readonly GenuineNrasVerdict[],
+    now = TEST_TIME,
+    judge = 'nras',
+  ): Promise<string> => {
+    const policy = parseGpuPolicy({ judge })
+    try {
+      const accepted = await acceptGpuEvidence({ evidence, rims: [], ocsp: [], nras, now, policy })
+      return gpuClaims(accepted, new RealBinding('none')).gpu_attested.reason ?? ''
+    } catch (error) {
+      if (!isVerificationError(error)) throw error
+      return error.code
+    }
+  }
+
+  test('on every device', async () => {
+    expect(await acceptBy([gpus, switches])).toContain("by NVIDIA's service")
+  })
+
+  test('on some of the devices, on others, or no more', async () => {
+    const missing = 'gpu_nras_verdict_missing'
+    expect(await acceptBy([])).toBe(missing)
+    expect(await acceptBy([gpus])).toBe(missing)
+    const again = await genuine(chassis)
+    expect(await acceptBy([await verdictOn(again, 'gpu'), switches])).toBe(missing)
+    expect(await acceptBy([gpus, switches], gpus.expiresAt)).toBe(missing)
+  })
+
+  test('where the policy does not take it', async () => {
+    expect(await acceptBy([gpus, switches], TEST_TIME, 'local')).toBe('gpu_rim_unavailable')
+  })
+
+  test('that nobody verified', async () => {
+    const lookAlike: GenuineNrasVerdict = JSON.parse('{"environment":"production"}')
+    await expect(acceptBy([lookAlike])).rejects.toThrow(TypeError)
+  })
 })
