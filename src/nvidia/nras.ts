@@ -29,7 +29,7 @@ export interface NrasOptions {
   readonly policy: NrasPolicy
 }
 
-export interface NrasQuestion {
+interface NrasQuestion {
   /** Read from what a provider presented. */
   readonly evidence: GpuEvidence
   /** The same, verified: nothing goes to NVIDIA that was not. */

@@ -26,7 +26,7 @@ import {
   type ServiceFault,
 } from './nvidia-services.ts'
 
-export interface NrasRequest {
+interface NrasRequest {
   /** Method and path. */
   readonly line: string
   readonly headers: IncomingHttpHeaders

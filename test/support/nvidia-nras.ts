@@ -28,7 +28,7 @@ export interface NrasSigningKey {
   readonly jwk: NrasPublicKey
 }
 
-export interface NrasPublicKey {
+interface NrasPublicKey {
   readonly kty: 'EC'
   readonly crv: 'P-384'
   readonly kid: string
@@ -44,7 +44,7 @@ export interface NrasAuthority {
   readonly newKey: (at: UnixSeconds, changes?: NrasKeyChanges) => NrasSigningKey
 }
 
-export interface NrasKeyChanges {
+interface NrasKeyChanges {
   readonly environment?: 'prod' | 'stg'
   readonly notBefore?: UnixSeconds
   readonly notAfter?: UnixSeconds
@@ -54,7 +54,7 @@ export interface NrasKeyChanges {
 }
 
 const NULL = Uint8Array.of(5, 0)
-export const SHA256_WITH_RSA: Bytes = sequence(oid('1.2.840.113549.1.1.11'), NULL)
+const SHA256_WITH_RSA: Bytes = sequence(oid('1.2.840.113549.1.1.11'), NULL)
 export const SHA384_WITH_RSA: Bytes = sequence(oid('1.2.840.113549.1.1.12'), NULL)
 const AUTHORITY = 'NVIDIA Attestation Service GPU Intermediate 004'
 const KEY_NAME = 'NVIDIA Attestation Service GPU GH100'

@@ -59,7 +59,7 @@ const coordinates = (x: string, y: string): Bytes =>
 /** Null for anything but a P-384 key's certificate that is signed by the key of the one after it. */
 async function readChain(x5c: readonly string[]): Promise<Certified | null> {
   try {
-    const [leaf, authority] = await Promise.all(x5c.map(readCertificate))
+    const [leaf, authority] = x5c.map(readCertificate)
     if (leaf === undefined || authority === undefined) return null
     const key = p384Point(leaf.spki)?.subarray(1)
     if (key === undefined || !(await leaf.isSignedBy(authority.spki))) return null
@@ -71,7 +71,7 @@ async function readChain(x5c: readonly string[]): Promise<Certified | null> {
   }
 }
 
-async function readCertificate(base64: string) {
+function readCertificate(base64: string) {
   const der = fromBase64(base64)
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, 2, CODE)
   return {
