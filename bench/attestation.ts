@@ -7,7 +7,9 @@ import { styleText } from 'node:util'
 import type { z } from 'zod'
 import { realQuotes, syntheticQuotes, type QuoteCase } from '../test/support/quote-cases.ts'
 import { VERIFIERS } from './verifiers.ts'
-import { answersSchema, median, timesSchema, type taskSchema } from './verify-worker.ts'
+import { gpuRows, type GpuRow } from './gpu-rows.ts'
+import { median } from './timing.ts'
+import { answersSchema, timesSchema, type taskSchema } from './verify-worker.ts'
 
 /*
  * Full offline verification of the same quotes with the same collateral, by this library and by the verifiers
@@ -182,6 +184,14 @@ function print(rows: readonly ReturnType<typeof summary>[], floor: number): void
   line(['floor: 12 × P-256', '', '', '', '', floor.toFixed(2)])
 }
 
+function printGpus(rows: readonly GpuRow[]): void {
+  process.stdout.write(styleText('bold', '\nNVIDIA evidence, simulated, compiled code\n\n'))
+  for (const { name, ms, signatures, signatureShare } of rows) {
+    const cells = [`${ms} ms`, `${signatures} signatures`, `their share ${signatureShare}`]
+    process.stdout.write(`${name.padEnd(24)}${cells.map((cell) => cell.padStart(20)).join('')}\n`)
+  }
+}
+
 const peers = mkdtempSync(join(tmpdir(), 'vouchgate-peers-'))
 try {
   const names = ableToJudge(installPeers(peers))
@@ -190,8 +200,13 @@ try {
   const fastest = fastestPeer(others)
   const floor = median(rows.map(({ times }) => times.floor))
   const summaries = rows.map((row) => summary(row, fastest, floor))
-  if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(summaries)}\n`)
-  else print(summaries, floor)
+  const gpus = await gpuRows(process.argv.includes('--quick') ? 9 : 41)
+  if (process.argv.includes('--json')) {
+    process.stdout.write(`${JSON.stringify({ quotes: summaries, gpus })}\n`)
+  } else {
+    print(summaries, floor)
+    printGpus(gpus)
+  }
 } finally {
   rmSync(peers, { recursive: true, force: true })
 }

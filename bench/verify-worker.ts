@@ -6,6 +6,7 @@ import {
   syntheticQuotes,
   type QuoteCase,
 } from '../test/support/quote-cases.ts'
+import { median, milliseconds, signaturesOf } from './timing.ts'
 import { answer, bareSignatures, VERIFIERS, type Verify } from './verifiers.ts'
 
 /*
@@ -39,41 +40,6 @@ export const answersSchema = z.record(z.string(), z.string())
 
 /** Verifications before compiled code is measured. */
 const WARM_UP = 200
-
-export const median = (values: readonly number[]): number =>
-  values.toSorted((a, b) => a - b)[Math.floor(values.length / 2)] ?? 0
-
-async function milliseconds(run: () => Promise<unknown>): Promise<number> {
-  const begun = performance.now()
-  await run()
-  return performance.now() - begun
-}
-
-/** Counts every `crypto.subtle.verify` while `run` runs, and the time in which at least one was computed. */
-async function signaturesOf(
-  run: () => Promise<unknown>,
-): Promise<{ count: number; spent: number }> {
-  const { subtle } = crypto
-  const verify = subtle.verify.bind(subtle)
-  const seen = { count: 0, spent: 0 }
-  let pending = 0
-  let begun = 0
-  subtle.verify = async (...given) => {
-    if (pending++ === 0) begun = performance.now()
-    try {
-      return await verify(...given)
-    } finally {
-      seen.count++
-      if (--pending === 0) seen.spent += performance.now() - begun
-    }
-  }
-  try {
-    await run()
-  } finally {
-    subtle.verify = verify
-  }
-  return seen
-}
 
 /** Every third quote, each after evidence of so many other vendors that nothing of it can still be remembered. */
 async function coldTimes(verify: Verify, quotes: readonly QuoteCase[], remembers: number) {
