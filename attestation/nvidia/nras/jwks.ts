@@ -3,7 +3,7 @@ import { z } from 'zod'
 import { encodeUtf8, type Bytes } from '../../bytes.ts'
 import { EvidenceError } from '../../errors.ts'
 import { Memo } from '../../memo.ts'
-import { strictJson } from './json.ts'
+import { jsonOf } from './json.ts'
 import { NRAS_MAX_BYTES } from './response.ts'
 
 const CODE = 'nras_jwks_malformed'
@@ -28,7 +28,7 @@ export type NrasKeys = ReadonlyMap<string, NrasJwk>
 /** A JWK set of P-384 keys alone, at most 1 MiB and 256 keys, each id once. Throws `nras_jwks_malformed`. */
 export function parseNrasJwks(body: Uint8Array): NrasKeys {
   if (body.length > NRAS_MAX_BYTES) throw new EvidenceError(CODE)
-  const parsed = setSchema.safeParse(strictJson(body, CODE))
+  const parsed = setSchema.safeParse(jsonOf(() => body))
   if (!parsed.success) throw new EvidenceError(CODE)
   const keys = new Map(parsed.data.keys.map((key) => [key.kid, key]))
   // Of two keys with one id, two readers could take different ones.

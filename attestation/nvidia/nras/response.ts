@@ -1,6 +1,6 @@
 import { z } from 'zod'
 import { EvidenceError } from '../../errors.ts'
-import { strictJson } from './json.ts'
+import { jsonOf } from './json.ts'
 
 /** A detached EAT as NRAS hands it out. Nothing of it is verified. */
 export interface NrasResponse {
@@ -30,7 +30,7 @@ const bodySchema = z.tuple([
  */
 export function parseNrasResponse(body: Uint8Array): NrasResponse {
   if (body.length > NRAS_MAX_BYTES) throw new EvidenceError(CODE)
-  const parsed = bodySchema.safeParse(strictJson(body, CODE))
+  const parsed = bodySchema.safeParse(jsonOf(() => body))
   if (!parsed.success) throw new EvidenceError(CODE)
   const [[, overall], tokens] = parsed.data
   const devices = new Map(Object.entries(tokens))

@@ -2,7 +2,8 @@ import { errors, jwtVerify } from 'jose'
 import { z } from 'zod'
 import { fromBase64, type UnixSeconds } from '../../bytes.ts'
 import { EvidenceError, type EvidenceErrorCode } from '../../errors.ts'
-import { isJsonObject, strictJson, type JsonObject } from './json.ts'
+import type { JsonValue } from '../../json.ts'
+import { isJsonObject, jsonOf, type JsonObject } from './json.ts'
 import { importNrasKey, type NrasJwk, type NrasKeys } from './jwks.ts'
 import { pinOf } from './pin.ts'
 import type { NrasPolicy } from './policy.ts'
@@ -83,22 +84,14 @@ export async function verifyNrasToken(
   return { claims: payload, issuedAt, expiresAt, key, pin }
 }
 
-/** The JSON value of one base64url segment. */
-function segment(text: string, index: number) {
-  if (index === 2) return null
+/** The JSON value of one base64url segment; null for the signature, and for what is none. */
+function segment(text: string, index: number): JsonValue {
   const padded = text.replaceAll('-', '+').replaceAll('_', '/') + '='.repeat(-text.length & 3)
-  try {
-    return strictJson(fromBase64(padded), 'nras_token_malformed')
-  } catch {
-    throw new EvidenceError('nras_token_malformed')
-  }
+  return index < 2 ? jsonOf(() => fromBase64(padded)) : null
 }
 
 /** `jwk`, `jku`, `x5c` or `crit` in a header could make a reader trust another key or skip a check. */
-function keyId(
-  header: ReturnType<typeof segment> | undefined,
-  { kid: accepted }: Environment,
-): string {
+function keyId(header: JsonValue | undefined, { kid: accepted }: Environment): string {
   if (!isJsonObject(header)) throw new EvidenceError('nras_token_malformed')
   const { alg, kid } = header
   if (alg !== 'ES384') throw new EvidenceError('nras_algorithm_unsupported')
