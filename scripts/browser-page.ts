@@ -1,5 +1,7 @@
 import {
+  acceptGpuEvidence,
   acceptQuote,
+  DEFAULT_GPU_POLICY,
   DEFAULT_POLICY,
   encodeUtf8,
   fromBase64,
@@ -7,6 +9,7 @@ import {
   isVerificationError,
   jcs,
   keysetDigest,
+  measureGpu,
   NVIDIA_ROOTS,
   parseCollateral,
   parseGpuEvidence,
@@ -98,6 +101,33 @@ async function verifiedRim({ document, now, rootPems }: Given<'rim'>): Promise<s
   return `VERIFIED ${product} ${slot} ${version} [${[...golden.keys()].join()}] ${validity}`
 }
 
+/** Genuine, how its measurements compare, and what the default policy says. */
+async function verifiedGpus(given: Given<'gpu'>): Promise<string> {
+  const { now, rootPems } = given
+  const roots = rootPems === null ? NVIDIA_ROOTS : await testNvidiaRoots(...rootPems)
+  const nonce = parseGpuNonce(given.nonce)
+  const evidence = await verifyGpuEvidence({
+    evidence: parseGpuEvidence(given.evidence),
+    nonce,
+    now,
+    roots,
+  })
+  const rims = await Promise.all(
+    given.rims.map(async (document) => verifyRim(fromBase64(document), { now, roots })),
+  )
+  const { devices } = evidence
+  const measured = new Set(devices.map((device) => measureGpu(device, rims).status))
+  const ocsp = given.ocsp.map(fromBase64)
+  const asked = { evidence, rims, ocsp, nras: [], now, policy: DEFAULT_GPU_POLICY }
+  const said = await acceptGpuEvidence(asked).then(() => 'accepted', refusalCode)
+  return `GENUINE ${devices[0]?.arch}×${devices.length} ${[...measured].join()} ${said}`
+}
+
+function refusalCode(error: unknown): string {
+  if (!isVerificationError(error)) throw error
+  return error.code
+}
+
 async function verifiedNras(given: Given<'nras'>): Promise<string> {
   const { now, rootPems } = given
   const evidence = await verifyGpuEvidence({
@@ -173,6 +203,8 @@ function verify(work: Work): Promise<string> {
       return verifiedSnp(work)
     case 'rim':
       return verifiedRim(work)
+    case 'gpu':
+      return verifiedGpus(work)
     case 'nras':
       return verifiedNras(work)
     case 'documents':

@@ -11,6 +11,7 @@ import { z } from 'zod'
 import { listen, portOf, stop } from '../test/support/ports.ts'
 import { hasVectors } from '../test/support/vectors.ts'
 import { generatedWork, vectorWork, type Case } from './evidence-cases.ts'
+import { generatedGpuWork, vectorGpuWork } from './gpu-cases.ts'
 import { generatedNrasWork, vectorNrasWork } from './nras-cases.ts'
 import { generatedRimWork, vectorRimWork } from './rim-cases.ts'
 import { writeCounts } from './counts.ts'
@@ -161,9 +162,11 @@ async function main(): Promise<number> {
   const cases = [
     ...(await generatedWork()),
     ...generatedRimWork(),
+    ...generatedGpuWork(),
     ...(await generatedNrasWork()),
     ...vectorWork(),
     ...vectorRimWork(),
+    ...vectorGpuWork(),
     ...vectorNrasWork(),
   ]
   const site = serve(cases)

@@ -50,6 +50,16 @@ export type Work =
       readonly rootPems: readonly [string, string] | null
     }
   | {
+      readonly kind: 'gpu'
+      /** JSON text. */
+      readonly evidence: string
+      readonly nonce: string
+      readonly now: number
+      readonly rims: readonly string[]
+      readonly ocsp: readonly string[]
+      readonly rootPems: readonly [string, string] | null
+    }
+  | {
       readonly kind: 'nras'
       /** JSON text. */
       readonly evidence: string
