@@ -49,6 +49,27 @@ export const NVIDIA_STEPS: readonly (readonly [file: string, find: string, repla
   ['attestation/nvidia/binding.ts', 'equalBytes(first, bound) && ', ''],
   ['attestation/nvidia/binding.ts', ' && isZero(second)', ''],
   ['attestation/nvidia/binding.ts', ' && holdsSame(evidence, rule.documents)', ''],
+  // attestation/nvidia/accept.ts
+  [
+    'attestation/nvidia/accept.ts',
+    '  for (const device of evidence.devices) checkDevice(device, policy)\n',
+    '',
+  ],
+  ['attestation/nvidia/accept.ts', '  checkCount(platform, policy)\n', ''],
+  [
+    'attestation/nvidia/accept.ts',
+    '  for (const rim of rims) checkSigner(rim, revocation, policy)\n',
+    '',
+  ],
+  ['attestation/nvidia/accept.ts', "verdict.environment === 'production' && ", ''],
+  ['attestation/nvidia/accept.ts', ' && now < verdict.expiresAt', ''],
+  ['attestation/nvidia/accept.ts', 'verdict.covers(device)', 'verdict !== null'],
+  ['attestation/nvidia/accept.ts', ' && result !== undefined', ''],
+  // attestation/nvidia/measure.ts
+  ['attestation/nvidia/measure.ts', 'rim.product === device.chip &&', ''],
+  ['attestation/nvidia/measure.ts', ' && rims.every((rim) => GenuineRim.is(rim))', ''],
+  // attestation/nvidia/verdict and claims
+  ['attestation/nvidia/claims.ts', ' && GpuBinding.is(binding)', ''],
   ...RIM_STEPS,
   ...OCSP_STEPS,
   ...NRAS_STEPS,

@@ -92,6 +92,11 @@ test('only a verify.ts makes what is genuine, only an accept.ts what is accepted
   expect(makers('new GenuineQuote(')).toEqual(['attestation/tdx/verify.ts'])
   expect(makers('new AcceptedQuote(')).toEqual(['attestation/tdx/accept.ts'])
   expect(makers('new GenuineRim(')).toEqual(['attestation/nvidia/rim/verify.ts'])
+  expect(makers('new GenuineNrasVerdict(')).toEqual(['attestation/nvidia/nras/verify.ts'])
+  expect(makers('new GenuineGpuDevice(')).toEqual(['attestation/nvidia/verify.ts'])
+  expect(makers('new GenuineGpuEvidence(')).toEqual(['attestation/nvidia/verify.ts'])
+  expect(makers('new AcceptedGpuEvidence(')).toEqual(['attestation/nvidia/accept.ts'])
+  expect(makers('new GpuBinding(')).toEqual(['attestation/nvidia/binding.ts'])
 })
 
 test('what is served knows nothing of simulations', () => {

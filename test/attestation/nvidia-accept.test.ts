@@ -174,6 +174,13 @@ describe('rules', () => {
     expect(await outcome({ rims: twice })).toBe('rim_revision_ambiguous')
   })
 
+  test('values of the same version for another chip are passed over', async () => {
+    const fields = { ...RIMS.blackwellDriver, version: '580.95.05' }
+    const document = new TextEncoder().encode(rimVendor.rim({ fields }))
+    const other = await verifyRim(document, { now: TEST_TIME, roots })
+    expect(await outcome({ rims: [...rims, other] })).toBe('accepted')
+  })
+
   test('a switch alone is no GPU', async () => {
     const devices = newChassis(vendor, 1, 1).slice(1)
     expect(await outcome({ devices })).toBe('gpu_count_not_expected')
@@ -193,6 +200,10 @@ test('look-alikes are refused', async () => {
   await expect(acceptGpuEvidence(given)).rejects.toThrow(TypeError)
   const device: GenuineGpuDevice = JSON.parse('{"kind":"gpu"}')
   expect(() => measureGpu(device, [])).toThrow(TypeError)
+  const [real] = (await genuine([gpu])).devices
+  const rim: GenuineRim = JSON.parse('{"slot":"driver"}')
+  if (real === undefined) throw new TypeError('no device')
+  expect(() => measureGpu(real, [rim])).toThrow(TypeError)
   const binding: GpuBinding = JSON.parse('{"kind":"evidence-hash"}')
   const accepted = await accept({})
   expect(() => gpuClaims(accepted, binding)).toThrow(TypeError)
@@ -214,21 +225,25 @@ describe('by the word of NRAS', async () => {
   const key = authority.newKey(TEST_TIME - 3600)
   const chassis = newChassis(vendor, 2, 1)
   const evidence = await genuine(chassis)
-  const verdictOn = async (of: GenuineGpuEvidence, kind: 'gpu' | 'switch') =>
+  const staging = authority.newKey(TEST_TIME - 3600, { environment: 'stg' })
+  const verdictOn = async (of: GenuineGpuEvidence, kind: 'gpu' | 'switch', by = key) =>
     verifyNrasResponse({
       response: nrasResponse({
-        key,
+        key: by,
         kind,
         at: TEST_TIME,
         claims: '3.0',
         nonce: of.nonce,
         devices: of.devices.filter((device) => device.kind === kind),
       }),
-      jwks: nrasJwks(key.jwk),
+      jwks: nrasJwks(by.jwk),
       evidence: of,
       kind,
       now: TEST_TIME,
-      policy: parseNrasPolicy({ jwks_pin: 'off' }),
+      policy: parseNrasPolicy({
+        jwks_pin: 'off',
+        environment: by === key ? 'production' : 'staging',
+      }),
     })
   const [gpus, switches] = [await verdictOn(evidence, 'gpu'), await verdictOn(evidence, 'switch')]
   const acceptBy = async (
@@ -257,6 +272,14 @@ describe('by the word of NRAS', async () => {
     const again = await genuine(chassis)
     expect(await acceptBy([await verdictOn(again, 'gpu'), switches])).toBe(missing)
     expect(await acceptBy([gpus, switches], gpus.expiresAt)).toBe(missing)
+  })
+
+  test('of the staging service', async () => {
+    const said = [
+      await verdictOn(evidence, 'gpu', staging),
+      await verdictOn(evidence, 'switch', staging),
+    ]
+    expect(await acceptBy(said)).toBe('gpu_nras_verdict_missing')
   })
 
   test('where the policy does not take it', async () => {

@@ -1,13 +1,29 @@
 /* Programs that must not compile. The type check fails if one of them starts to. */
 import type {
+  AcceptedGpuEvidence,
   Clock,
   EventLog,
+  GenuineGpuDevice,
+  GenuineGpuEvidence,
   GenuineQuote,
+  GpuAcceptance,
+  GpuBinding,
+  GpuEvidence,
   LaunchClaims,
+  NrasInput,
   Policy,
   VerifiedEndpoint,
 } from '@vouchgate/attestation'
-import { acceptQuote, buildSession, launchClaims, verifyQuote } from '@vouchgate/attestation'
+import {
+  acceptGpuEvidence,
+  acceptQuote,
+  buildSession,
+  gpuClaims,
+  launchClaims,
+  measureGpu,
+  verifyNrasResponse,
+  verifyQuote,
+} from '@vouchgate/attestation'
 // @ts-expect-error the class is exported as a type only, so nobody else can construct one
 import { VerifiedEndpoint as ForgedEndpoint } from '@vouchgate/attestation'
 // @ts-expect-error so is the verdict on a quote
@@ -101,6 +117,24 @@ export const o = new GatewayError('internal', 'the prompt was …')
 export const p = launch.composeHash.value
 // @ts-expect-error a log that was only read says nothing of a launch
 export const q = launchClaims({ log: eventLog, platforms: 'any' })
+
+// @ts-expect-error a genuine device is not yet an accepted one
+export const r = gpuClaims(gpus, gpuBinding)
+// @ts-expect-error how GPUs are bound is never left out
+export const s = gpuClaims(acceptedGpus)
+// @ts-expect-error reference values that nobody verified
+export const t = measureGpu(gpu, [new Uint8Array()])
+// @ts-expect-error a rule for GPUs is never left out of a policy
+export const u = acceptGpuEvidence({ ...acceptance, policy: { judge: 'local' } })
+// @ts-expect-error NRAS judges nothing that was not verified here
+export const v = verifyNrasResponse({ ...nrasInput, evidence: parsedGpus })
+declare const gpu: GenuineGpuDevice
+declare const gpus: GenuineGpuEvidence
+declare const parsedGpus: GpuEvidence
+declare const acceptedGpus: AcceptedGpuEvidence
+declare const gpuBinding: GpuBinding
+declare const acceptance: GpuAcceptance
+declare const nrasInput: NrasInput
 
 export type Unused =
   | typeof ForgedEndpoint
