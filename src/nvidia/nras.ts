@@ -80,7 +80,7 @@ export function nrasService({ service, api, clock, policy }: NrasOptions): NrasS
 }
 
 const isUnknownKey = (error: unknown): boolean =>
-  error instanceof EvidenceError && error.code === 'nras_kid_unknown'
+  error instanceof EvidenceError && error.code === 'nras_key_unknown'
 
 /** What NRAS signed against a device counts against it; everything else is a fault of the service. */
 function refusal(error: unknown): unknown {
