@@ -316,6 +316,30 @@ describe('the key set', () => {
     expect(fetches()).toBe(2)
   })
 
+  test('that is being fetched serves all that miss a key at that moment', async () => {
+    const service = { url: `${nras.url}/.well-known/jwks.json`, timeoutMs: 5000 }
+    const keys = new NrasKeySet(service, clock)
+    const first = await keys.current()
+    clock.advance(MINUTE)
+    const [one, other] = await Promise.all([keys.newerThan(first), keys.newerThan(first)])
+    expect(one).not.toBe(first)
+    expect(other).toBe(one)
+    expect(fetches()).toBe(2)
+  })
+
+  test.each(['http://nras.example', 'http://127.0.0.1.example', 'http://localhost.example'])(
+    'comes over https, unless its authority is pinned: %s',
+    (url) => {
+      const service = { url, timeoutMs: 1 }
+      expect(() => source({ service, policy: parseNrasPolicy({}) })).toThrow(TypeError)
+      expect(() => source({ service, policy: parseNrasPolicy({ jwks_pin: 'off' }) })).toThrow(
+        TypeError,
+      )
+      source({ service })
+      source({ service: { ...service, url: NVIDIA_NRAS_URL }, policy: parseNrasPolicy({}) })
+    },
+  )
+
   test('that another caller has fetched since serves without a further fetch', async () => {
     const service = { url: `${nras.url}/.well-known/jwks.json`, timeoutMs: 5000 }
     const keys = new NrasKeySet(service, clock)
