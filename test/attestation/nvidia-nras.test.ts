@@ -382,6 +382,16 @@ describe('the certificate of a key', () => {
     expect(await pinState(changed, { jwks_pin: 'enforce' })).toBe('nras_key_unpinned')
   })
 
+  test('cannot be spoilt by one that is written otherwise', async () => {
+    const fresh = authority.newKey(TEST_TIME)
+    const response = nrasResponse({ ...question, key: fresh })
+    const state = async (x5c: readonly string[]): Promise<string> =>
+      (await judge(response, { jwks: nrasJwks({ ...fresh.jwk, x5c }) })).pinned
+    expect(await state([fresh.jwk.x5c.join()])).toBe('unpinned')
+    expect(await state(fresh.jwk.x5c)).toBe('pinned')
+    expect(await state([fresh.jwk.x5c.join()])).toBe('unpinned')
+  })
+
   test('by a pinned authority that is no RSA key', async () => {
     const device = createHash('sha256').update(vendor.pki.deviceRoot.key.spki).digest('hex')
     const x5c = [leaf, Buffer.from(vendor.pki.deviceRoot.der).toString('base64')]
