@@ -136,7 +136,7 @@ async function verifiedNras(given: Given<'nras'>): Promise<string> {
     now,
     roots: rootPems === null ? NVIDIA_ROOTS : await testNvidiaRoots(...rootPems),
   })
-  const { claimsVersion, jwksPin, devices } = await verifyNrasResponse({
+  const { claimsVersion, pinned, devices } = await verifyNrasResponse({
     response: fromBase64(given.response),
     jwks: fromBase64(given.jwks),
     evidence,
@@ -144,7 +144,7 @@ async function verifiedNras(given: Given<'nras'>): Promise<string> {
     now,
     policy: parseNrasPolicy(given.policy),
   })
-  return `VERIFIED ${claimsVersion} ${jwksPin} ${devices.map(({ name }) => name).join()}`
+  return `VERIFIED ${claimsVersion} ${pinned} ${devices.map(({ name }) => name).join()}`
 }
 
 async function verifiedReceipt(given: Given<'receipt'>): Promise<string> {

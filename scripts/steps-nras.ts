@@ -98,11 +98,12 @@ export const NRAS_STEPS: readonly (readonly [file: string, step: string, replace
   ['attestation/nvidia/nras/pin.ts', ' || !(await leaf.isSignedBy(authority.spki))', ''],
   ['attestation/nvidia/nras/pin.ts', '!isAlgorithm(SHA256_WITH_RSA) || ', ''],
   // src/nvidia: what is asked, and of what key set
+  ['src/nvidia/nras.ts', '  checkConnection(service, policy)\n', ''],
   ['src/nvidia/nras.ts', 'items.length === devices.length && ', ''],
   ['src/nvidia/nras.ts', ' && !(error instanceof NrasFailure)', ''],
   ['src/nvidia/nras-keys.ts', '    checkReadable(jwks)\n', ''],
   ['src/nvidia/nras-keys.ts', '    this.#triedAt = fetchedAt\n', ''],
-  ['src/nvidia/nras-keys.ts', '    if (this.#loading !== null) return this.#loading\n', ''],
-  ['src/nvidia/nras-keys.ts', 'current !== jwks || wait', 'current !== jwks'],
-  ['src/nvidia/nras-keys.ts', 'current !== jwks || wait', 'wait'],
+  ['src/nvidia/nras-keys.ts', '    if (current !== jwks) return current\n', ''],
+  ['src/nvidia/nras-keys.ts', 'this.#loading === null && ', ''],
+  ['src/nvidia/nras-keys.ts', 'return wait ? current : this.#load()', 'return this.#load()'],
 ]

@@ -52,10 +52,10 @@ export class NrasKeySet {
 
   /** The set to try once more with after a token named a key that is not in `jwks`; the same one where none is newer. */
   async newerThan(jwks: Bytes): Promise<Bytes> {
-    if (this.#loading !== null) return this.#loading
     const current = await this.current()
-    const wait = this.#clock.now() - this.#triedAt < COOL_DOWN_SECONDS
-    return current !== jwks || wait ? current : this.#load()
+    if (current !== jwks) return current
+    const wait = this.#loading === null && this.#clock.now() - this.#triedAt < COOL_DOWN_SECONDS
+    return wait ? current : this.#load()
   }
 
   #load(): Promise<Bytes> {

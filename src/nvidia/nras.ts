@@ -49,9 +49,10 @@ const MAX_RESPONSE = 1 << 20
  * Rejects with `NrasFailure` where NRAS says something against a device; with `EvidenceError` `gpu_platform_mixed` for
  * devices of several architectures, of which one request cannot be made; with `ChannelError` (`nvidia_*`,
  * `nras_answer_refused`) where there is no authentic answer. Evidence that is not what was verified, or has no device
- * of this kind, is a `TypeError`.
+ * of this kind, is a `TypeError`, and so is a service whose keys nothing would vouch for.
  */
 export function nrasService({ service, api, clock, policy }: NrasOptions): NrasSource {
+  checkConnection(service, policy)
   const base = service.url.replace(/\/+$/, '')
   const { timeoutMs } = service
   const keys = new NrasKeySet({ url: `${base}/.well-known/jwks.json`, timeoutMs }, clock)
@@ -79,8 +80,17 @@ export function nrasService({ service, api, clock, policy }: NrasOptions): NrasS
   }
 }
 
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
+
+/** Unless their authority is pinned, keys are worth what the connection is on which they come. */
+function checkConnection({ url }: NvidiaService, { jwks_pin: pin }: NrasPolicy): void {
+  const { protocol, hostname } = new URL(url)
+  const isPrivate = protocol === 'https:' || LOOPBACK.has(hostname)
+  if (!isPrivate && pin !== 'enforce') throw new TypeError('NRAS is asked over https')
+}
+
 const isUnknownKey = (error: unknown): boolean =>
-  error instanceof EvidenceError && error.code === 'nras_kid_unknown'
+  error instanceof EvidenceError && error.code === 'nras_key_unknown'
 
 /** What NRAS signed against a device counts against it; everything else is a fault of the service. */
 function refusal(error: unknown): unknown {

@@ -107,7 +107,7 @@ async function outcome(recorded: Recorded, changes: Changes = {}): Promise<strin
 describe.skipIf(!hasVectors)('recorded responses of NRAS', () => {
   test('one H200', async () => {
     const verdict = await judge(one(), { policy: { jwks_pin: 'enforce' } })
-    expect(verdict).toMatchObject({ claimsVersion: '2.0', jwksPin: 'pinned', kind: 'gpu' })
+    expect(verdict).toMatchObject({ claimsVersion: '2.0', pinned: 'pinned', kind: 'gpu' })
     expect(verdict.devices.map(({ name }) => name)).toEqual(['GPU-0'])
   })
 
@@ -124,7 +124,7 @@ describe.skipIf(!hasVectors)('recorded responses of NRAS', () => {
 
   test('one H100 with claims 3.0, whose key came without certificates', async () => {
     const verdict = await judge(hopper())
-    expect(verdict).toMatchObject({ claimsVersion: '3.0', jwksPin: 'unpinned' })
+    expect(verdict).toMatchObject({ claimsVersion: '3.0', pinned: 'unpinned' })
     expect(await outcome(hopper(), { policy: { jwks_pin: 'enforce' } })).toBe('nras_key_unpinned')
   })
 
@@ -163,7 +163,7 @@ describe.skipIf(!hasVectors)('recorded responses of NRAS', () => {
   })
 
   test('T2: the keys of another day', async () => {
-    expect(await outcome(one(), { jwks: hopper().jwks })).toBe('nras_kid_unknown')
+    expect(await outcome(one(), { jwks: hopper().jwks })).toBe('nras_key_unknown')
   })
 
   test('evidence of another exchange', async () => {

@@ -110,7 +110,7 @@ describe('a good response', () => {
       environment: 'production',
       kind: 'gpu',
       claimsVersion: '3.0',
-      jwksPin: 'pinned',
+      pinned: 'pinned',
       nonce: hex,
       issuedAt: TEST_TIME,
       expiresAt: TEST_TIME + 3600,
@@ -149,6 +149,7 @@ describe('a good response', () => {
       false,
       false,
     ])
+    expect(verdict.evidence).toBe(evidence)
     const again = await genuine(chassis)
     expect(again.devices.some((device) => verdict.covers(device))).toBe(false)
   })
@@ -191,7 +192,8 @@ describe('what is kept', () => {
     const response = nrasResponse(question, { deviceKey: otherKey })
     const verdict = await judge(response)
     const { archive } = verdict
-    expect([...parseNrasJwks(archive.jwks).keys()]).toEqual([key.kid, otherKey.kid])
+    expect(verdict.keys).toEqual([key.jwk, otherKey.jwk])
+    expect([...parseNrasJwks(archive.jwks).values()]).toEqual(verdict.keys)
     const again = await judge(archive.response, {
       jwks: archive.jwks,
       now: archive.judgedAt,
@@ -261,7 +263,7 @@ describe('T2, T3: keys', () => {
 
   test('T2: a key that is not in the set', async () => {
     const stranger = authority.newKey(TEST_TIME)
-    expect(await outcome(nrasResponse({ ...question, key: stranger }))).toBe('nras_kid_unknown')
+    expect(await outcome(nrasResponse({ ...question, key: stranger }))).toBe('nras_key_unknown')
   })
 
   test('T2: a key of staging, be it in the set', async () => {
@@ -288,9 +290,9 @@ describe('T2, T3: keys', () => {
   })
 
   test('T3: a key that was withdrawn', async () => {
-    expect(await outcome(good, { jwks: nrasJwks(otherKey.jwk) })).toBe('nras_kid_unknown')
+    expect(await outcome(good, { jwks: nrasJwks(otherKey.jwk) })).toBe('nras_key_unknown')
     const response = nrasResponse(question, { deviceKey: otherKey })
-    expect(await outcome(response, { jwks: nrasJwks(key.jwk) })).toBe('nras_kid_unknown')
+    expect(await outcome(response, { jwks: nrasJwks(key.jwk) })).toBe('nras_key_unknown')
   })
 
   const other = newP384Key()
@@ -342,7 +344,7 @@ describe('the certificate of a key', () => {
     try {
       const response = nrasResponse({ ...question, at })
       const keys = { jwks: nrasJwks({ ...key.jwk, ...changed }) }
-      return (await judge(response, { ...keys, now: at, policy })).jwksPin
+      return (await judge(response, { ...keys, now: at, policy })).pinned
     } catch (error) {
       if (!isVerificationError(error)) throw error
       return error.code
@@ -356,7 +358,7 @@ describe('the certificate of a key', () => {
 
   test("is NVIDIA's by default, and is reported", async () => {
     const { jwks_authorities } = DEFAULT_NRAS_POLICY
-    expect((await judge(good, { policy: { jwks_authorities } })).jwksPin).toBe('unpinned')
+    expect((await judge(good, { policy: { jwks_authorities } })).pinned).toBe('unpinned')
   })
 
   test('is not looked at where the policy says so', async () => {
@@ -380,6 +382,16 @@ describe('the certificate of a key', () => {
     expect(await pinState(changed, { jwks_pin: 'enforce' })).toBe('nras_key_unpinned')
   })
 
+  test('cannot be spoilt by one that is written otherwise', async () => {
+    const fresh = authority.newKey(TEST_TIME)
+    const response = nrasResponse({ ...question, key: fresh })
+    const state = async (x5c: readonly string[]): Promise<string> =>
+      (await judge(response, { jwks: nrasJwks({ ...fresh.jwk, x5c }) })).pinned
+    expect(await state([fresh.jwk.x5c.join()])).toBe('unpinned')
+    expect(await state(fresh.jwk.x5c)).toBe('pinned')
+    expect(await state([fresh.jwk.x5c.join()])).toBe('unpinned')
+  })
+
   test('by a pinned authority that is no RSA key', async () => {
     const device = createHash('sha256').update(vendor.pki.deviceRoot.key.spki).digest('hex')
     const x5c = [leaf, Buffer.from(vendor.pki.deviceRoot.der).toString('base64')]
@@ -399,7 +411,7 @@ describe('the certificate of a key', () => {
     const { x5c: _, ...bare } = otherKey.jwk
     const response = nrasResponse(question, { deviceKey: otherKey })
     const mixed = { jwks: nrasJwks(key.jwk, bare) }
-    expect((await judge(response, mixed)).jwksPin).toBe('unpinned')
+    expect((await judge(response, mixed)).pinned).toBe('unpinned')
     expect(await outcome(response, { ...mixed, policy: { jwks_pin: 'enforce' } })).toBe(
       'nras_key_unpinned',
     )

@@ -76,7 +76,7 @@ test('the service is that of NVIDIA', () => {
 describe('a verdict', () => {
   test('is asked for with claims 3.0, and the keys after it', async () => {
     const verdict = await source()({ ...chassis, kind: 'gpu' })
-    expect(verdict).toMatchObject({ kind: 'gpu', claimsVersion: '3.0', jwksPin: 'pinned' })
+    expect(verdict).toMatchObject({ kind: 'gpu', claimsVersion: '3.0', pinned: 'pinned' })
     expect(lines()).toEqual([ATTEST, JWKS])
   })
 
@@ -272,7 +272,7 @@ describe('the key set', () => {
     const ask = source()
     await ask(gpu())
     nras.control.hidden = nras.authority.newKey(clock.now())
-    const unknown = { code: 'nras_answer_refused', reason: 'nras_kid_unknown' }
+    const unknown = { code: 'nras_answer_refused', reason: 'nras_key_unknown' }
     clock.advance(29)
     await expect(ask(gpu())).rejects.toMatchObject(unknown)
     expect(fetches()).toBe(1)
@@ -290,7 +290,7 @@ describe('the key set', () => {
     nras.control.jwksFault = 'error'
     clock.advance(MINUTE)
     await expect(ask(gpu())).rejects.toMatchObject({ code: 'nvidia_status' })
-    await expect(ask(gpu())).rejects.toMatchObject({ reason: 'nras_kid_unknown' })
+    await expect(ask(gpu())).rejects.toMatchObject({ reason: 'nras_key_unknown' })
     expect(fetches()).toBe(2)
   })
 
@@ -303,7 +303,7 @@ describe('the key set', () => {
     clock.advance(MINUTE)
     await ask(gpu())
     nras.control.hidden = withdrawn
-    await expect(ask(gpu())).rejects.toMatchObject({ reason: 'nras_kid_unknown' })
+    await expect(ask(gpu())).rejects.toMatchObject({ reason: 'nras_key_unknown' })
   })
 
   test('is fetched once for callers at the same time', async () => {
@@ -315,6 +315,30 @@ describe('the key set', () => {
     await Promise.all([ask(gpu()), ask(gpu()), ask(gpu())])
     expect(fetches()).toBe(2)
   })
+
+  test('that is being fetched serves all that miss a key at that moment', async () => {
+    const service = { url: `${nras.url}/.well-known/jwks.json`, timeoutMs: 5000 }
+    const keys = new NrasKeySet(service, clock)
+    const first = await keys.current()
+    clock.advance(MINUTE)
+    const [one, other] = await Promise.all([keys.newerThan(first), keys.newerThan(first)])
+    expect(one).not.toBe(first)
+    expect(other).toBe(one)
+    expect(fetches()).toBe(2)
+  })
+
+  test.each(['http://nras.example', 'http://127.0.0.1.example', 'http://localhost.example'])(
+    'comes over https, unless its authority is pinned: %s',
+    (url) => {
+      const service = { url, timeoutMs: 1 }
+      expect(() => source({ service, policy: parseNrasPolicy({}) })).toThrow(TypeError)
+      expect(() => source({ service, policy: parseNrasPolicy({ jwks_pin: 'off' }) })).toThrow(
+        TypeError,
+      )
+      source({ service })
+      source({ service: { ...service, url: NVIDIA_NRAS_URL }, policy: parseNrasPolicy({}) })
+    },
+  )
 
   test('that another caller has fetched since serves without a further fetch', async () => {
     const service = { url: `${nras.url}/.well-known/jwks.json`, timeoutMs: 5000 }

@@ -16,7 +16,7 @@ export const NRAS_EVIDENCE_ERRORS = {
   ),
   nras_algorithm_unsupported: entry('unsupported', 'a token of NRAS is not signed with ES384'),
   nras_kid_not_accepted: rejected('a token of NRAS names a key of another environment'),
-  nras_kid_unknown: rejected('a token of NRAS names a key that is not in the key set'),
+  nras_key_unknown: rejected('a token of NRAS names a key that is not in the key set'),
   nras_signature_invalid: rejected('a token of NRAS is not signed by the key it names'),
   nras_key_unpinned: rejected('a key of NRAS is not certified by a pinned authority'),
   nras_issuer_mismatch: rejected('a token of NRAS is by another issuer'),

@@ -43,7 +43,7 @@ export async function pinOf(
   at: UnixSeconds,
   authorities: readonly string[],
 ): Promise<'pinned' | 'unpinned'> {
-  const certified = await chains.get(x5c.join(), () => readChain(x5c))
+  const certified = await chains.get(JSON.stringify(x5c), () => readChain(x5c))
   const isPinned =
     certified !== null &&
     equalBytes(certified.key, coordinates(x, y)) &&

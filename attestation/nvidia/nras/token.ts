@@ -65,7 +65,7 @@ export async function verifyNrasToken(
   const kid = keyId(header, environment)
   // 2. The key is one that NRAS publishes.
   const key = keys.get(kid)
-  if (key === undefined) throw new EvidenceError('nras_kid_unknown')
+  if (key === undefined) throw new EvidenceError('nras_key_unknown')
   // 3. Two parsers read the same claims: `JSON.parse` alone would keep the last of two members.
   if (!isJsonObject(payload)) throw new EvidenceError('nras_token_malformed')
   // 4. It is signed, by the right issuer, and valid now.

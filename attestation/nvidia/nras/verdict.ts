@@ -1,7 +1,8 @@
 import type { Bytes, UnixSeconds } from '../../bytes.ts'
 import type { DeviceKind } from '../chip.ts'
-import type { GenuineGpuDevice } from '../verdict.ts'
+import type { GenuineGpuDevice, GenuineGpuEvidence } from '../verdict.ts'
 import type { NrasDeviceResult } from './device.ts'
+import type { NrasJwk } from './jwks.ts'
 import type { NrasClaimsVersion } from './overall.ts'
 import type { NrasPolicy } from './policy.ts'
 
@@ -26,13 +27,12 @@ export interface NrasFacts {
   readonly environment: NrasPolicy['environment']
   readonly kind: DeviceKind
   readonly claimsVersion: NrasClaimsVersion
-  readonly jwksPin: 'pinned' | 'unpinned'
-  readonly nonce: string
+  readonly pinned: 'pinned' | 'unpinned'
+  readonly evidence: GenuineGpuEvidence
   readonly issuedAt: UnixSeconds
   readonly expiresAt: UnixSeconds
   readonly devices: readonly NrasDevice[]
-  /** The devices of the evidence that were judged. */
-  readonly judged: readonly GenuineGpuDevice[]
+  readonly keys: readonly NrasJwk[]
   readonly archive: NrasArchive
 }
 
@@ -65,13 +65,18 @@ export class GenuineNrasVerdict {
    * Whether a pinned authority certified every key. `unpinned`: the keys are worth what the connection was on
    * which they came, or the policy did not ask.
    */
-  get jwksPin(): 'pinned' | 'unpinned' {
-    return this.#facts.jwksPin
+  get pinned(): 'pinned' | 'unpinned' {
+    return this.#facts.pinned
   }
 
-  /** 64 hex digits. */
+  /** The very object that was given: a verdict on other evidence, be it of the same devices, is another verdict. */
+  get evidence(): GenuineGpuEvidence {
+    return this.#facts.evidence
+  }
+
+  /** The SPDM requester nonce, 64 hex digits. */
   get nonce(): string {
-    return this.#facts.nonce
+    return this.#facts.evidence.nonce
   }
 
   get issuedAt(): UnixSeconds {
@@ -88,13 +93,19 @@ export class GenuineNrasVerdict {
     return this.#facts.devices
   }
 
+  /** The keys that verified the tokens, each once, with the certificates that came with them. */
+  get keys(): readonly NrasJwk[] {
+    return this.#facts.keys
+  }
+
   get archive(): NrasArchive {
     return this.#facts.archive
   }
 
   /** Whether this very device, as it was verified, is one that NRAS vouches for. */
   covers(device: GenuineGpuDevice): boolean {
-    return this.#facts.judged.includes(device)
+    const { evidence, kind } = this.#facts
+    return device.kind === kind && evidence.devices.includes(device)
   }
 
   static is(value: unknown): value is GenuineNrasVerdict {

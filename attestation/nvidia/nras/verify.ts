@@ -29,7 +29,7 @@ export interface NrasInput {
  * these very ones, for this nonce, now. None of the steps is optional. NRAS answers with HTTP 200 whatever it found.
  *
  * @throws EvidenceError `nras_*` with the step `nras`; NrasFailure, which says what NRAS has against which device.
- * `nras_kid_unknown` may mean that the key set is older than the token. TypeError for evidence that was not verified.
+ * `nras_key_unknown` may mean that the key set is older than the token. TypeError for evidence that was not verified.
  */
 export async function verifyNrasResponse(input: NrasInput): Promise<GenuineNrasVerdict> {
   const { evidence, kind, now, policy } = input
@@ -56,19 +56,20 @@ export async function verifyNrasResponse(input: NrasInput): Promise<GenuineNrasV
     ...checkNrasDevice(one, { version, nonce, policy }),
   }))
   const tokens = [overall, ...judged.map(({ token }) => token)]
+  const keys = [...new Set(tokens.map(({ key }) => key))]
   return new GenuineNrasVerdict({
     environment: policy.environment,
     kind,
     claimsVersion: version,
-    jwksPin: tokens.every(({ pin }) => pin === 'pinned') ? 'pinned' : 'unpinned',
-    nonce,
+    pinned: tokens.every(({ pin }) => pin === 'pinned') ? 'pinned' : 'unpinned',
+    evidence,
     issuedAt: overall.issuedAt,
     expiresAt: Math.min(...tokens.map(({ expiresAt }) => expiresAt)),
     devices,
-    judged: [...expected.values()],
+    keys,
     archive: {
       response: Uint8Array.from(input.response),
-      jwks: writeNrasJwks([...new Set(tokens.map(({ key }) => key))]),
+      jwks: writeNrasJwks(keys),
       judgedAt: now,
     },
   })
