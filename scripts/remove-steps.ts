@@ -92,7 +92,11 @@ function copySources(): string {
   return copy
 }
 
-async function testsFail(copy: string, suites: readonly string[]): Promise<boolean> {
+async function testsFail(
+  copy: string,
+  suites: readonly string[],
+  timeout = 120_000,
+): Promise<boolean> {
   const child = spawn(
     process.execPath,
     [join('node_modules', 'vitest', 'vitest.mjs'), 'run', '--bail=1', '--reporter=dot', ...suites],
@@ -100,7 +104,7 @@ async function testsFail(copy: string, suites: readonly string[]): Promise<boole
       cwd: copy,
       stdio: 'ignore',
       env: { PATH: process.env['PATH'], NODE_ENV: 'test' },
-      timeout: 120_000,
+      timeout,
     },
   )
   const [status] = await once(child, 'exit')
@@ -163,7 +167,8 @@ async function work(queue: Removal[]): Promise<Removal[]> {
 async function allGreen(all: readonly Removal[]): Promise<boolean> {
   const copy = copySources()
   try {
-    return !(await testsFail(copy, [...new Set(all.flatMap(({ file }) => suitesFor(file)))]))
+    const suites = [...new Set(all.flatMap(({ file }) => suitesFor(file)))]
+    return !(await testsFail(copy, suites, 600_000))
   } finally {
     rmSync(copy, { recursive: true, force: true })
   }
