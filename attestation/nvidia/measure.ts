@@ -20,11 +20,14 @@ export type GpuMeasurements =
  * not looked at here.
  *
  * @param rims Of any chips and versions. NVIDIA revises documents in place; the one signed last counts.
- * @throws EvidenceError `rim_*`; TypeError for a device or values that were not verified.
+ * @throws EvidenceError `rim_*`; TypeError for a device or values that were not verified, or under roots of two kinds.
  */
 export function measureGpu(device: GenuineGpuDevice, rims: readonly GenuineRim[]): GpuMeasurements {
   const isGenuine = GenuineGpuDevice.is(device) && rims.every((rim) => GenuineRim.is(rim))
   if (!isGenuine) throw new TypeError('devices and reference values must be verified first')
+  // Values of a test PKI must not vouch for the firmware of a real device.
+  if (rims.some(({ root }) => root !== device.root))
+    throw new TypeError('verified under other roots')
   const slots: readonly RimSlot[] = device.kind === 'gpu' ? ['driver', 'vbios'] : ['switch']
   const found = slots.map((slot) => newestFor(device, slot, rims)).filter((rim) => rim !== null)
   if (found.length < slots.length) return { status: 'unavailable' }

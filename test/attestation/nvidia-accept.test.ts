@@ -209,6 +209,17 @@ test('look-alikes are refused', async () => {
   expect(() => gpuClaims(accepted, binding)).toThrow(TypeError)
 })
 
+test('reference values of a test PKI say nothing of a device under other roots', async () => {
+  const named = { ...roots, kind: 'nvidia' } as const
+  const text = evidenceList([gpu], nonce)
+  const given = { evidence: parseGpuEvidence(text), nonce, now: TEST_TIME, roots: named }
+  const evidence = await verifyGpuEvidence(given)
+  const asked = { evidence, rims, ocsp: stapled([gpu]), nras: [], now: TEST_TIME }
+  await expect(acceptGpuEvidence({ ...asked, policy: parseGpuPolicy({}) })).rejects.toThrow(
+    TypeError,
+  )
+})
+
 test('what is claimed says what was not proven', async () => {
   const accepted = await accept({
     ocsp: [],
