@@ -11,15 +11,14 @@ export const NVIDIA_SUITES: readonly (readonly [path: string, tests: readonly st
   ['attestation/nvidia/measurements.ts', ['test/attestation/nvidia-measurements']],
   ['attestation/nvidia/ocsp', ['test/attestation/nvidia-ocsp']],
   ['attestation/nvidia/nras', ['test/attestation/nvidia-nras']],
-  [
-    'attestation/nvidia',
-    [
-      'test/attestation/nvidia-evidence',
-      'test/attestation/nvidia-device',
-      'test/attestation/nvidia-platform',
-      'test/attestation/nvidia-accept',
-    ],
-  ],
+  ['attestation/nvidia/evidence.ts', ['test/attestation/nvidia-evidence']],
+  ['attestation/nvidia/platform.ts', ['test/attestation/nvidia-platform']],
+  ['attestation/nvidia/binding.ts', ['test/attestation/nvidia-platform']],
+  ['attestation/nvidia/accept.ts', ['test/attestation/nvidia-accept']],
+  ['attestation/nvidia/measure.ts', ['test/attestation/nvidia-accept']],
+  ['attestation/nvidia/claims.ts', ['test/attestation/nvidia-accept']],
+  ['attestation/nvidia/policy.ts', ['test/attestation/nvidia-accept']],
+  ['attestation/nvidia', ['test/attestation/nvidia-device']],
 ]
 
 /** Edits by name: conditions that share one refusal, and the steps themselves. */

@@ -187,6 +187,32 @@ describe('rules', () => {
   })
 })
 
+describe('a policy document', () => {
+  test.each([
+    ['an unknown rule', { gpus: 1 }],
+    ['no GPU', { gpu_count: 0 }],
+    ['a weakening that is none', { revocation: 'if-answered' }],
+    ['a version that is none', { min_driver: { HOPPER: '580;1' } }],
+    ['no document', null],
+  ])('with %s', (_name, document) => {
+    expect(() => parseGpuPolicy(document)).toThrow(
+      expect.objectContaining({ code: 'policy_malformed' }),
+    )
+  })
+
+  test('is strict where it says nothing', () => {
+    expect(parseGpuPolicy({})).toMatchObject({
+      judge: 'local',
+      measurements: 'require',
+      revocation: 'require',
+      firmware_id: 'require',
+      rim_signer_expiry: 'reject',
+      rim_signer_hold: 'reject',
+      switch_evidence: 'require',
+    })
+  })
+})
+
 test('look-alikes are refused', async () => {
   const evidence: GenuineGpuEvidence = JSON.parse('{"devices":[]}')
   const given = {
