@@ -559,7 +559,15 @@ describe('the firmware id', () => {
     ['no sequence', [{ id: '2.23.133.5.4.1', value: one }]],
     ['another version', [deviceId(fromHex('020102'), gpu.chain.bootRom.key.spki, fwid)]],
     ['more than it has', [deviceId(one, gpu.chain.bootRom.key.spki, fwid, one)]],
-    ['bytes behind it', [{ id: '2.23.133.5.4.1', value: concat(sequence(one), one) }]],
+    [
+      'bytes behind it',
+      [
+        {
+          id: '2.23.133.5.4.1',
+          value: concat(sequence(one, gpu.chain.bootRom.key.spki, fwid), one),
+        },
+      ],
+    ],
   ])('an extension: %s', async (_name, extensions) => {
     expect(await outcome(withLeaf(extensions))).toBe('gpu_identity gpu_fwid_malformed')
   })
