@@ -24,17 +24,19 @@ export function gpuTargets(): Target[] {
   const nonce = new Uint8Array(32).fill(0xa7)
   const devices = [newGpu(vendor), newGpu(vendor, 'BLACKWELL'), ...newChassis(vendor, 1, 1)]
   const reports = devices.map(({ answer }) => answer(nonce))
+  const reportsOf = (isSwitch: boolean) =>
+    reports.filter((_, at) => (devices[at]?.arch === 'LS10') === isSwitch)
   const lists = devices.map((device) => encodeUtf8(evidenceList([device], nonce)))
   return [
     { name: 'parseSpdmReport', seeds: reports, run: wholeReport },
     {
       name: 'deviceInfo, GPU',
-      seeds: reports,
+      seeds: reportsOf(false),
       run: (input) => deviceInfo(parseSpdmReport(input).opaque, 'gpu'),
     },
     {
       name: 'deviceInfo, switch',
-      seeds: reports,
+      seeds: reportsOf(true),
       run: (input) => deviceInfo(parseSpdmReport(input).opaque, 'switch'),
     },
     { name: 'parseGpuEvidence', seeds: lists, run: (input) => parseGpuEvidence(decodeUtf8(input)) },

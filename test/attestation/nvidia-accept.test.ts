@@ -227,7 +227,7 @@ test('look-alikes are refused', async () => {
   const device: GenuineGpuDevice = JSON.parse('{"kind":"gpu"}')
   expect(() => measureGpu(device, [])).toThrow(TypeError)
   const [real] = (await genuine([gpu])).devices
-  const rim: GenuineRim = JSON.parse('{"slot":"driver"}')
+  const rim: GenuineRim = JSON.parse('{"slot":"driver","root":"test-pki"}')
   if (real === undefined) throw new TypeError('no device')
   expect(() => measureGpu(real, [rim])).toThrow(TypeError)
   const binding: GpuBinding = JSON.parse('{"kind":"evidence-hash"}')
