@@ -34,21 +34,31 @@ async function verifyP256(
 /** As many keys as one signature is asked about and a hostile chain cannot make it many. */
 const ASKED_KEYS = 4
 
-/** A message and its ECDSA P-256 signature (r ‖ s). That a key made it stays true, so it is computed once for each. */
+/** Of one curve: the point as keys are given for it, r ‖ s, and what was signed. */
+type Verify = (point: Bytes, signature: Uint8Array, message: Uint8Array) => Promise<boolean>
+
+/**
+ * A message and its ECDSA signature (r ‖ s), of P-256 unless another curve's `verify` is given. That a key made it
+ * stays true, so it is computed once for each, also for those that ask at the same time.
+ */
 export class SignedMessage {
   readonly #signature: Bytes
   readonly #message: Uint8Array
+  readonly #verify: Verify
   readonly #answers = new Memo<Promise<boolean>>(ASKED_KEYS)
 
-  constructor(signature: Bytes, message: Uint8Array) {
+  constructor(signature: Bytes, message: Uint8Array, verify: Verify = verifyP256) {
     this.#signature = signature
     this.#message = message
+    this.#verify = verify
   }
 
-  /** `point` is x ‖ y of P-256; no other key can have signed it. */
+  /** `point` is of the curve, x ‖ y for P-256; no other key can have signed it. */
   async isSignedBy(point: Bytes | null): Promise<boolean> {
     if (point === null) return false
-    return this.#answers.get(toHex(point), () => verifyP256(point, this.#signature, this.#message))
+    return this.#answers.get(toHex(point), () =>
+      this.#verify(point, this.#signature, this.#message),
+    )
   }
 }
 

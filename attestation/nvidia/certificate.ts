@@ -1,6 +1,6 @@
-import { toBase64, toHex, type Bytes } from '../bytes.ts'
+import { toBase64, type Bytes } from '../bytes.ts'
 import { Memo } from '../memo.ts'
-import { verifyP384 } from '../signature.ts'
+import { SignedMessage, verifyP384 } from '../signature.ts'
 import { rawSignature, signedParts } from '../x509-signed.ts'
 import { certificateBody, p384Point, type CertificateBody } from '../x509.ts'
 
@@ -28,21 +28,13 @@ export const parseNvidiaCertificate = async (der: Uint8Array): Promise<NvidiaCer
 async function readCertificate(der: Bytes): Promise<NvidiaCertificate> {
   const { fields, tbs, signature, isAlgorithm } = signedParts(der, 2, CODE)
   const body = certificateBody(der, fields)
-  const raw = rawSignature(signature, 48, CODE)
-  // That a key signed these bytes stays true, so it is computed once for each key.
-  const signers = new Set<string>()
+  const signed = new SignedMessage(rawSignature(signature, 48, CODE), tbs, verifyP384)
+  const fits = isAlgorithm(ECDSA_WITH_SHA384)
   return {
     ...body,
     der,
     sha256: await body.fingerprint(),
     p384: p384Point(body.spki),
-    isSignedBy: async (p384) => {
-      if (p384 === null || !isAlgorithm(ECDSA_WITH_SHA384)) return false
-      const signer = toHex(p384)
-      if (signers.has(signer)) return true
-      if (!(await verifyP384(p384, raw, tbs))) return false
-      signers.add(signer)
-      return true
-    },
+    isSignedBy: async (p384) => fits && signed.isSignedBy(p384),
   }
 }
