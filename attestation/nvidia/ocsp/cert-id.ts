@@ -1,5 +1,6 @@
 import { fromHex, ownBuffer, type Bytes } from '../../bytes.ts'
 import { DER, derContent, derElements, derEncode } from '../../der.ts'
+import { Memo } from '../../memo.ts'
 import type { NvidiaCertificate } from '../certificate.ts'
 import type { Issued } from '../chain.ts'
 
@@ -21,10 +22,15 @@ const NULL = derEncode(DER.null)
 /** What asks for a certificate: CertID with SHA-384 (RFC 6960 §4.1.1). */
 export const certId = (pair: Issued): Promise<Bytes> => encode(pair, SHA384, NULL)
 
+/** Every response of a set is compared with every certificate of a set of chains. */
+const known = new Memo<Promise<Bytes[]>>(256)
+
 /** Every way to write the CertID of a certificate: three hashes, their parameters NULL or absent. */
-export const certIds = (pair: Issued): Promise<Bytes[]> =>
-  Promise.all(
-    HASHES.flatMap((hash) => [encode(pair, hash, NULL), encode(pair, hash, new Uint8Array(0))]),
+export const certIds = async (pair: Issued): Promise<Bytes[]> =>
+  known.get(`${pair.issuer.sha256} ${pair.subject.serial}`, () =>
+    Promise.all(
+      HASHES.flatMap((hash) => [encode(pair, hash, NULL), encode(pair, hash, new Uint8Array(0))]),
+    ),
   )
 
 async function encode(

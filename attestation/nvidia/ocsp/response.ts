@@ -1,7 +1,8 @@
-import { sha256, toHex, type UnixSeconds } from '../../bytes.ts'
+import { sha256, toBase64, toHex, type Bytes, type UnixSeconds } from '../../bytes.ts'
 import { DER, derContent, derElements, derOid, derUnsigned, type DerElement } from '../../der.ts'
 import { EvidenceError, type EvidenceErrorCode } from '../../errors.ts'
-import { verifyP384 } from '../../signature.ts'
+import { Memo } from '../../memo.ts'
+import { SignedMessage, verifyP384 } from '../../signature.ts'
 import { parseTime } from '../../time.ts'
 import {
   derTime,
@@ -37,7 +38,7 @@ export interface OcspResponse {
   readonly nonce: Uint8Array | null
   /** Of the response or of its answer. */
   readonly unknownCritical: boolean
-  readonly isSignedBy: (p384: Uint8Array | null) => Promise<boolean>
+  readonly isSignedBy: (p384: Bytes | null) => Promise<boolean>
 }
 
 const CODE = 'ocsp_malformed'
@@ -61,20 +62,28 @@ export async function parseOcspResponse(bytes: Uint8Array): Promise<OcspResponse
   if (bytes.length > MAX_BYTES) throw new EvidenceError(CODE)
   // What is read now and what is hashed and verified later must be the same.
   const der = Uint8Array.from(bytes)
+  return known.get(toBase64(der), () => readResponse(der))
+}
+
+/** One set of responses is judged for the chain of every device, and again in every round of a day. */
+const known = new Memo<Promise<OcspResponse>>(256)
+
+async function readResponse(der: Bytes): Promise<OcspResponse> {
   const [data, algorithm, signature, tagged] = basicResponse(der)
   if (toHex(derContent(algorithm, DER.sequence, CODE)) !== ECDSA_WITH_SHA384) {
     throw new EvidenceError('ocsp_algorithm_unsupported')
   }
   const bits = derContent(signature, DER.bitString, CODE)
   const raw = rawSignature(bits, 48, 'ocsp_signature_malformed')
+  // The bytes that came, not a second encoding of what was read from them.
+  const signed = new SignedMessage(raw, data.bytes, verifyP384)
   const fields = responseData(data)
   const certificates = await Promise.all(certificateList(tagged).map(responderCertificate))
   return {
     ...fields,
     sha256: toHex(await sha256(der)),
     certificates,
-    // The bytes that came, not a second encoding of what was read from them.
-    isSignedBy: async (p384) => p384 !== null && verifyP384(p384, raw, data.bytes),
+    isSignedBy: (p384) => signed.isSignedBy(p384),
   }
 }
 
