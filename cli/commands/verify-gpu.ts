@@ -83,12 +83,16 @@ async function verifyGpuFiles(options: Options): Promise<Report> {
         : await readRims(options.rims, now, roots),
     ocsp: options.ocsp === undefined ? [] : await readOcsp(options.ocsp),
   }
-  return report(question, await judge(question), await deviceRows(question))
+  const verdict = await judge(question)
+  return report(question, verdict, await deviceRows(question, verdict.genuine))
 }
 
-type Verdict =
-  | { readonly genuine: true; readonly accepted: AcceptedGpuEvidence; readonly error: null }
-  | { readonly genuine: boolean; readonly accepted: null; readonly error: VerificationError }
+interface Verdict {
+  readonly genuine: GenuineGpuEvidence | null
+  readonly accepted: AcceptedGpuEvidence | null
+  /** Null where the evidence is accepted. */
+  readonly error: VerificationError | null
+}
 
 type VerificationError = EvidenceError | PolicyError
 
@@ -98,10 +102,10 @@ async function judge(question: Question): Promise<Verdict> {
     genuine = await verifyGpuEvidence(question)
     const { now, policy, ocsp, rims } = question
     const given = { evidence: genuine, rims: rims.rims, ocsp, nras: [], now, policy }
-    return { genuine: true, accepted: await acceptGpuEvidence(given), error: null }
+    return { genuine, accepted: await acceptGpuEvidence(given), error: null }
   } catch (error) {
     if (!isVerificationError(error)) throw error
-    return { genuine: genuine !== null, accepted: null, error: reasonOf(error, question) }
+    return { genuine, accepted: null, error: reasonOf(error, question) }
   }
 }
 
@@ -113,14 +117,14 @@ function reasonOf(error: VerificationError, { rims }: Question): VerificationErr
 }
 
 /** One device, as far as it proved itself; what was not proven is null. */
-async function deviceRows({ evidence, now, roots, rims }: Question) {
-  return Promise.all(
-    evidence.items.map(async (item) => {
-      const device = await provenDevice(item, now, roots)
-      return device === null ? UNPROVEN : provenRow(device, rims)
-    }),
-  )
+async function deviceRows(question: Question, genuine: GenuineGpuEvidence | null) {
+  const devices = genuine?.devices ?? (await provenDevices(question))
+  return devices.map((device) => (device === null ? UNPROVEN : provenRow(device, question.rims)))
 }
+
+/** Each for itself, where together they are refused. */
+const provenDevices = async ({ evidence, now, roots }: Question) =>
+  Promise.all(evidence.items.map(async (item) => provenDevice(item, now, roots)))
 
 const UNPROVEN = {
   arch: null,
@@ -174,7 +178,8 @@ function measured(device: GenuineGpuDevice, rims: RimFolder['rims']) {
 
 type Rows = Awaited<ReturnType<typeof deviceRows>>
 
-function nonceMatches({ evidence, nonce }: Question): boolean {
+function nonceMatches({ evidence, nonce }: Question, { genuine }: Verdict): boolean {
+  if (genuine !== null) return true
   return evidence.items.every(({ report: bytes }) => {
     try {
       return toHex(parseSpdmReport(bytes).requestNonce) === toHex(nonce)
@@ -190,10 +195,10 @@ function report(question: Question, verdict: Verdict, devices: Rows): Report {
   return {
     exit: error === null ? EXIT.ok : failureOf(error).exit,
     json: {
-      genuine,
+      genuine: genuine !== null,
       accepted: accepted !== null,
       devices,
-      nonceMatches: nonceMatches(question),
+      nonceMatches: nonceMatches(question, verdict),
       // GPU evidence alone says nothing of the CPU TEE beside it.
       boundToCpu: 'none',
       error: error && { code: error.code, step: error.step },
@@ -206,7 +211,7 @@ function report(question: Question, verdict: Verdict, devices: Rows): Report {
 
 function verdictLines(style: Style, question: Question, verdict: Verdict, devices: Rows): string[] {
   const { genuine, accepted, error } = verdict
-  const title = genuine ? 'genuine, and not accepted.' : 'not genuine.'
+  const title = genuine === null ? 'not genuine.' : 'genuine, and not accepted.'
   return [
     style.title(`The devices are ${accepted === null ? title : 'genuine and accepted.'}`),
     ...devices.map((device, at) => deviceLine(style, device, at)),
