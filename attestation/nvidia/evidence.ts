@@ -3,6 +3,7 @@ import { decodeUtf8, fromBase64, fromHex, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { parseJson, type JsonValue } from '../json.ts'
 import type { GpuArch } from './chip.ts'
+import { SPDM_REPORT_LENGTH } from './spdm.ts'
 
 /** One device's report with its certificates, as somebody presents them. */
 export interface GpuEvidenceItem {
@@ -20,8 +21,6 @@ export interface GpuEvidence {
 }
 
 const MAX_ITEMS = 64
-const MIN_REPORT = 1200
-const MAX_REPORT = 8192
 const MAX_CERTIFICATES = 32_768
 const base64Length = (bytes: number): number => 4 * Math.ceil(bytes / 3)
 const ARCHS: ReadonlyMap<string, GpuArch> = new Map([
@@ -107,8 +106,8 @@ function outerOf(value: JsonValue): Outer {
 function readItem(item: z.output<typeof itemSchema>, outerArch: string | null): GpuEvidenceItem {
   const { evidence, certificate } = item
   const fits =
-    evidence.length >= base64Length(MIN_REPORT) &&
-    evidence.length <= base64Length(MAX_REPORT) &&
+    evidence.length >= base64Length(SPDM_REPORT_LENGTH.min) &&
+    evidence.length <= base64Length(SPDM_REPORT_LENGTH.max) &&
     certificate.length <= base64Length(MAX_CERTIFICATES)
   if (!fits) throw new EvidenceError('gpu_evidence_size')
   return {

@@ -20,8 +20,8 @@ export interface SpdmReport {
 }
 
 const CODE = 'spdm_malformed'
-const MIN_LENGTH = 1200
-const MAX_LENGTH = 8192
+/** In bytes: of the shortest device known, and far beyond the longest. */
+export const SPDM_REPORT_LENGTH = { min: 1200, max: 8192 } as const
 /** Version 1.1, GET_MEASUREMENTS, signature requested, all measurements. */
 const REQUEST = [0x11, 0xe0, 0x01, 0xff] as const
 /** Version 1.1, MEASUREMENTS; the two parameters that follow carry nothing. */
@@ -47,7 +47,8 @@ const NEWEST_OPAQUE_VERSION = 1
  * @throws EvidenceError `gpu_evidence_size`, `spdm_*`
  */
 export function parseSpdmReport(bytes: Uint8Array): SpdmReport {
-  if (bytes.length < MIN_LENGTH || bytes.length > MAX_LENGTH) {
+  const { min, max } = SPDM_REPORT_LENGTH
+  if (bytes.length < min || bytes.length > max) {
     throw new EvidenceError('gpu_evidence_size')
   }
   const reader = new Reader(bytes, CODE)
