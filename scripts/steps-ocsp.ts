@@ -44,8 +44,6 @@ export const OCSP_STEPS: readonly (readonly [file: string, step: string, replace
   ],
   // src/nvidia: what is verified before it is held
   ['src/nvidia/rim.ts', '      await verify(value, id)\n', ''],
-  ['src/nvidia/rim.ts', 'found === id && ', ''],
-  ['src/nvidia/rim.ts', ' && toHex(await sha256(document)) === digest', ''],
   [
     'src/nvidia/ocsp.ts',
     '{ ...pair, now, nonce })\n  return',

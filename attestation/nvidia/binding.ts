@@ -5,14 +5,12 @@ import {
   fromHex,
   isZero,
   sha256,
-  toHex,
   type Bytes,
 } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { GenuineSnpReport } from '../sev-snp/verdict.ts'
 import { GenuineQuote } from '../tdx/verdict.ts'
 import { parseGpuEvidence } from './evidence.ts'
-import { parseSpdmReport } from './spdm.ts'
 import { GenuineGpuEvidence } from './verdict.ts'
 
 /**
@@ -108,10 +106,7 @@ async function isBound(
 }
 
 /** The documents that were hashed are the ones the evidence was read from, device by device. */
-function holdsSame(evidence: GenuineGpuEvidence, documents: readonly Bytes[]): boolean {
-  const hashed = documents
-    .flatMap((document) => parseGpuEvidence(decodeUtf8(document)).items)
-    .map(({ report }) => toHex(parseSpdmReport(report).signature))
-  const verified = evidence.devices.map(({ signature }) => toHex(signature))
-  return hashed.join() === verified.join()
-}
+const holdsSame = (evidence: GenuineGpuEvidence, documents: readonly Bytes[]): boolean =>
+  evidence.wasReadFrom(
+    documents.flatMap((document) => parseGpuEvidence(decodeUtf8(document)).items),
+  )

@@ -2,9 +2,10 @@ import { toHex, type Bytes } from '../bytes.ts'
 import type { NvidiaChain } from './chain.ts'
 import type { Chip, DeviceKind, GpuArch } from './chip.ts'
 import type { DeviceInfo } from './device-info.ts'
+import type { GpuEvidenceItem } from './evidence.ts'
 import type { FirmwareIdentity } from './fwid.ts'
 import type { NvidiaRoots } from './root.ts'
-import type { SpdmReport } from './spdm.ts'
+import { parseSpdmReport, type SpdmReport } from './spdm.ts'
 
 /** What the report of one device says after every signature held. */
 export interface DeviceFacts {
@@ -119,6 +120,12 @@ export class GenuineGpuEvidence {
   /** In the order of the evidence. */
   get devices(): readonly GenuineGpuDevice[] {
     return this.#facts.devices
+  }
+
+  /** Whether these are the very reports that were verified, device by device. Throws `spdm_*` for what is none. */
+  wasReadFrom(items: readonly GpuEvidenceItem[]): boolean {
+    const shown = items.map(({ report }) => toHex(parseSpdmReport(report).signature))
+    return shown.join() === this.devices.map(({ signature }) => toHex(signature)).join()
   }
 
   static is(value: unknown): value is GenuineGpuEvidence {

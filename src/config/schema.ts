@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { isKeyId, isModelName, isProviderId, isTeamName } from '../ids.ts'
+import { isSafeUrl } from '../safe-url.ts'
 
 const providerId = z
   .string()
@@ -140,15 +141,6 @@ export const fileSchema = z.strictObject({
 
 export type ConfigFile = z.output<typeof fileSchema>
 export type SecretRef = z.output<typeof secretRef>
-
-const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
-
-/** `new URL` puts its input into the error it throws; `URL.parse` gives null. */
-function isSafeUrl(text: string): boolean {
-  const url = URL.parse(text)
-  if (url === null || url.search !== '' || url.hash !== '' || url.username !== '') return false
-  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname))
-}
 
 function isHttpsOrigin(text: string): boolean {
   const url = URL.parse(text)

@@ -1,4 +1,4 @@
-import type { Bytes } from '@vouchgate/attestation'
+import type { Bytes, EvidenceErrorCode } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'undici'
 import { discard, readBounded } from '../../client/bounded.ts'
@@ -19,6 +19,16 @@ export interface NvidiaRequest extends NvidiaService {
   readonly maxBytes: number
   /** What a status other than 200 means here, where it has a meaning of its own. */
   readonly statuses?: Readonly<Record<number, ChannelErrorCode>>
+}
+
+/** A service gave an answer that does not hold. That says nothing of the devices, nor of who showed them. */
+export class NvidiaAnswerRefused extends ChannelError {
+  readonly reason: EvidenceErrorCode
+
+  constructor(code: 'ocsp_answer_refused' | 'nras_answer_refused', reason: EvidenceErrorCode) {
+    super(code)
+    this.reason = reason
+  }
 }
 
 const STATUSES: Readonly<Record<number, ChannelErrorCode>> = { 429: 'nvidia_rate_limited' }

@@ -3,21 +3,9 @@ import {
   parseNrasJwks,
   type Bytes,
   type Clock,
-  type EvidenceErrorCode,
   type UnixSeconds,
 } from '@vouchgate/attestation'
-import { ChannelError } from '../../client/errors.ts'
-import { fetchNvidia, type NvidiaService } from './fetch.ts'
-
-/** NRAS gave an answer that does not hold. That says nothing of the devices, nor of who showed them. */
-export class NrasAnswerRefused extends ChannelError {
-  readonly reason: EvidenceErrorCode
-
-  constructor(reason: EvidenceErrorCode) {
-    super('nras_answer_refused')
-    this.reason = reason
-  }
-}
+import { fetchNvidia, NvidiaAnswerRefused, type NvidiaService } from './fetch.ts'
 
 const MAX_KEY_SET = 1 << 20
 /** A key that NVIDIA withdraws must not be believed for long. */
@@ -29,7 +17,7 @@ const COOL_DOWN_SECONDS = 30
  * The key set of NRAS, held for at most fifteen minutes and always replaced as a whole. Callers at the same time share
  * one fetch. What cannot be read as a key set is not held.
  *
- * Rejects with `ChannelError` `nvidia_*` or {@link NrasAnswerRefused}.
+ * Rejects with `ChannelError` `nvidia_*` or {@link NvidiaAnswerRefused}.
  */
 export class NrasKeySet {
   readonly #service: NvidiaService
@@ -80,6 +68,8 @@ function checkReadable(jwks: Bytes): void {
   try {
     parseNrasJwks(jwks)
   } catch (error) {
-    throw error instanceof EvidenceError ? new NrasAnswerRefused(error.code) : error
+    throw error instanceof EvidenceError
+      ? new NvidiaAnswerRefused('nras_answer_refused', error.code)
+      : error
   }
 }

@@ -1,9 +1,7 @@
 import {
   encodeUtf8,
-  equalBytes,
   EvidenceError,
   NrasFailure,
-  parseSpdmReport,
   toBase64,
   verifyNrasResponse,
   type Bytes,
@@ -15,8 +13,9 @@ import {
   type GpuEvidenceItem,
   type NrasPolicy,
 } from '@vouchgate/attestation'
-import { fetchNvidia, type NvidiaService } from './fetch.ts'
-import { NrasAnswerRefused, NrasKeySet } from './nras-keys.ts'
+import { isSafeUrl } from '../safe-url.ts'
+import { fetchNvidia, NvidiaAnswerRefused, type NvidiaService } from './fetch.ts'
+import { NrasKeySet } from './nras-keys.ts'
 
 export const NVIDIA_NRAS_URL = 'https://nras.attestation.nvidia.com'
 
@@ -80,13 +79,9 @@ export function nrasService({ service, api, clock, policy }: NrasOptions): NrasS
   }
 }
 
-const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
-
 /** Unless their authority is pinned, keys are worth what the connection is on which they come. */
 function checkConnection({ url }: NvidiaService, { jwks_pin: pin }: NrasPolicy): void {
-  const { protocol, hostname } = new URL(url)
-  const isPrivate = protocol === 'https:' || LOOPBACK.has(hostname)
-  if (!isPrivate && pin !== 'enforce') throw new TypeError('NRAS is asked over https')
+  if (!isSafeUrl(url) && pin !== 'enforce') throw new TypeError('NRAS is asked over https')
 }
 
 const isUnknownKey = (error: unknown): boolean =>
@@ -95,16 +90,14 @@ const isUnknownKey = (error: unknown): boolean =>
 /** What NRAS signed against a device counts against it; everything else is a fault of the service. */
 function refusal(error: unknown): unknown {
   const isFault = error instanceof EvidenceError && !(error instanceof NrasFailure)
-  return isFault ? new NrasAnswerRefused(error.code) : error
+  return isFault ? new NvidiaAnswerRefused('nras_answer_refused', error.code) : error
 }
 
 function requestBody({ evidence, genuine, kind }: NrasQuestion, api: 'v3' | 'v4'): Bytes {
-  const { items } = evidence
   const { devices, nonce } = genuine
-  const same =
-    items.length === devices.length && items.every((item, at) => isReport(item, genuine, at))
-  if (!same) throw new TypeError('not the evidence that was verified')
-  const sent = items.filter((_, at) => devices[at]?.kind === kind)
+  if (!genuine.wasReadFrom(evidence.items))
+    throw new TypeError('not the evidence that was verified')
+  const sent = evidence.items.filter((_, at) => devices[at]?.kind === kind)
   const [arch, ...others] = new Set(
     devices.filter((device) => device.kind === kind).map((device) => device.arch),
   )
@@ -113,9 +106,6 @@ function requestBody({ evidence, genuine, kind }: NrasQuestion, api: 'v3' | 'v4'
   const request = { nonce, arch, evidence_list: sent.map(encodeItem) }
   return encodeUtf8(JSON.stringify(api === 'v4' ? { ...request, claims_version: '3.0' } : request))
 }
-
-const isReport = ({ report }: GpuEvidenceItem, { devices }: GenuineGpuEvidence, at: number) =>
-  equalBytes(parseSpdmReport(report).signature, devices[at]?.signature ?? new Uint8Array(0))
 
 const encodeItem = ({ report, certificates }: GpuEvidenceItem) => ({
   evidence: toBase64(report),

@@ -9,10 +9,9 @@ import {
   type OcspInput,
   type OcspVerdict,
 } from '@vouchgate/attestation'
-import { ChannelError } from '../../client/errors.ts'
 import type { Random } from '../ids.ts'
 import { TimedCache } from './cache.ts'
-import { fetchNvidia, type NvidiaService } from './fetch.ts'
+import { fetchNvidia, NvidiaAnswerRefused, type NvidiaService } from './fetch.ts'
 
 export const NVIDIA_OCSP_URL = 'https://ocsp.ndis.nvidia.com/'
 
@@ -23,16 +22,6 @@ export interface OcspOptions {
   readonly service: NvidiaService
   readonly clock: Clock
   readonly random: Random
-}
-
-/** The service gave an answer that does not hold. That says nothing of the certificate, nor of who showed it. */
-export class OcspAnswerRefused extends ChannelError {
-  readonly reason: EvidenceErrorCode
-
-  constructor(reason: EvidenceErrorCode) {
-    super('ocsp_answer_refused')
-    this.reason = reason
-  }
 }
 
 const MAX_RESPONSE = 1 << 16
@@ -80,6 +69,6 @@ async function verified(response: Bytes, input: OcspInput): Promise<OcspVerdict>
     return await verifyOcspResponse(response, input)
   } catch (error) {
     if (!(error instanceof EvidenceError) || STATEMENTS.has(error.code)) throw error
-    throw new OcspAnswerRefused(error.code)
+    throw new NvidiaAnswerRefused('ocsp_answer_refused', error.code)
   }
 }

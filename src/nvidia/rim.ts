@@ -1,14 +1,4 @@
-import {
-  decodeUtf8,
-  EvidenceError,
-  fromBase64,
-  parseJson,
-  sha256,
-  toHex,
-  type Bytes,
-  type Clock,
-} from '@vouchgate/attestation'
-import { z } from 'zod'
+import { EvidenceError, parseRimAnswer, type Bytes, type Clock } from '@vouchgate/attestation'
 import { ChannelError } from '../../client/errors.ts'
 import { TimedCache } from './cache.ts'
 import { fetchNvidia, type NvidiaService } from './fetch.ts'
@@ -34,12 +24,6 @@ const MAX_ANSWER = Math.ceil(MAX_DOCUMENT / 3) * 4 + (1 << 14)
 /** NVIDIA replaces manifests in place, under the same id. */
 const MAX_AGE_SECONDS = 24 * 3600
 const MAX_HELD = 64
-
-const answer = z.looseObject({
-  id: z.string(),
-  rim: z.string(),
-  sha256: z.string().regex(/^[0-9a-fA-F]{64}$/),
-})
 
 /**
  * Reference manifests from NVIDIA's RIM service, each held for a day. The digest beside a document only shows that
@@ -67,22 +51,13 @@ export function rimService({ service, clock, verify }: RimOptions): RimSource {
   }
 }
 
-async function documentOf(bytes: Bytes, id: string): Promise<Bytes> {
-  const { document, found, digest } = readAnswer(bytes)
+async function documentOf(answer: Bytes, id: string): Promise<Bytes> {
+  const document = await parseRimAnswer(answer, id).catch((error: unknown) => {
+    if (!(error instanceof EvidenceError)) throw error
+    // A manifest of another driver is as genuine as the right one.
+    const unreadable = error.code === 'rim_answer_malformed'
+    throw new ChannelError(unreadable ? 'rim_answer_malformed' : 'rim_answer_mismatch')
+  })
   if (document.length > MAX_DOCUMENT) throw new ChannelError('nvidia_too_large')
-  // A manifest of another driver is as genuine as the right one.
-  const same = found === id && toHex(await sha256(document)) === digest
-  if (!same) throw new ChannelError('rim_answer_mismatch')
   return document
-}
-
-function readAnswer(bytes: Bytes) {
-  try {
-    const { id, rim, sha256: digest } = answer.parse(parseJson(decodeUtf8(bytes)))
-    return { found: id, document: fromBase64(rim), digest: digest.toLowerCase() }
-  } catch (error) {
-    // zod's messages quote what they read.
-    const unreadable = error instanceof EvidenceError || error instanceof z.ZodError
-    throw unreadable ? new ChannelError('rim_answer_malformed') : error
-  }
 }

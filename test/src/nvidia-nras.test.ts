@@ -9,7 +9,8 @@ import {
 } from '@vouchgate/attestation'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { NVIDIA_NRAS_URL, nrasService, type NrasOptions } from '../../src/nvidia/nras.ts'
-import { NrasAnswerRefused, NrasKeySet } from '../../src/nvidia/nras-keys.ts'
+import { NvidiaAnswerRefused } from '../../src/nvidia/fetch.ts'
+import { NrasKeySet } from '../../src/nvidia/nras-keys.ts'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import {
   evidenceList,
@@ -170,7 +171,7 @@ describe('no verdict', () => {
   ])('where the answer does not hold: %j', async (changes, reason) => {
     nras.control.changes = changes
     const refused = source()(gpu())
-    await expect(refused).rejects.toBeInstanceOf(NrasAnswerRefused)
+    await expect(refused).rejects.toBeInstanceOf(NvidiaAnswerRefused)
     await expect(refused).rejects.toMatchObject({ code: 'nras_answer_refused', reason })
   })
 

@@ -9,7 +9,8 @@ import { randomBytes } from 'node:crypto'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { parseNvidiaCertificate } from '../../attestation/nvidia/certificate.ts'
 import { verifyNvidiaChain } from '../../attestation/nvidia/chain.ts'
-import { NVIDIA_OCSP_URL, OcspAnswerRefused, ocspService } from '../../src/nvidia/ocsp.ts'
+import { NvidiaAnswerRefused } from '../../src/nvidia/fetch.ts'
+import { NVIDIA_OCSP_URL, ocspService } from '../../src/nvidia/ocsp.ts'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import { deviceChain384, pairs384 } from '../support/nvidia-ocsp.ts'
 import { newNvidiaPki } from '../support/nvidia-pki.ts'
@@ -126,7 +127,7 @@ describe('an OCSP response', () => {
   ])('that is %s says nothing, and is not held', async (mode, reason) => {
     const fetch = source()
     responder.control.mode = mode
-    await expect(fetch(pair)).rejects.toBeInstanceOf(OcspAnswerRefused)
+    await expect(fetch(pair)).rejects.toBeInstanceOf(NvidiaAnswerRefused)
     const error = { code: 'ocsp_answer_refused', kind: 'unavailable', reason }
     await expect(fetch(pair)).rejects.toMatchObject(error)
     responder.control.mode = 'good'

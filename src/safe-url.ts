@@ -1,0 +1,11 @@
+const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
+
+/**
+ * Whether a service can be asked there: https, or http that does not leave the machine; no query, fragment or user.
+ * `new URL` puts its input into the error it throws; `URL.parse` gives null.
+ */
+export function isSafeUrl(text: string): boolean {
+  const url = URL.parse(text)
+  if (url === null || url.search !== '' || url.hash !== '' || url.username !== '') return false
+  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname))
+}
