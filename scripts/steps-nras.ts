@@ -99,7 +99,6 @@ export const NRAS_STEPS: readonly (readonly [file: string, step: string, replace
   ['attestation/nvidia/nras/pin.ts', '!isAlgorithm(SHA256_WITH_RSA) || ', ''],
   // src/nvidia: what is asked, and of what key set
   ['src/nvidia/nras.ts', '  checkConnection(service, policy)\n', ''],
-  ['src/nvidia/nras.ts', 'items.length === devices.length && ', ''],
   ['src/nvidia/nras.ts', ' && !(error instanceof NrasFailure)', ''],
   ['src/nvidia/nras-keys.ts', '    checkReadable(jwks)\n', ''],
   ['src/nvidia/nras-keys.ts', '    this.#triedAt = fetchedAt\n', ''],
