@@ -1,42 +1,33 @@
-import type { BootDocument } from './aci/boot.ts'
-import type { Keyset } from './aci/keyset.ts'
-import type { Bytes, UnixSeconds } from './bytes.ts'
-import type { LaunchClaims } from './eventlog/launch.ts'
-import type { VerifiedEventLog } from './eventlog/replay.ts'
-import type { AcceptedQuote } from './tdx/verdict.ts'
-
-/** The key an endpoint proved, inside its TEE, that it holds. A channel pins exactly this. */
-export interface ChannelBinding {
-  readonly kind: 'tls-spki-sha256'
-  readonly digest: Bytes
-}
-
-/** A published event log that replays to the quote, and what it shows of the launch under the policy. */
-export interface EndpointEventLog {
-  readonly log: VerifiedEventLog
-  readonly claims: LaunchClaims
-}
+import type { Claims } from './aci/claims.ts'
+import type { ChannelBindings } from './binding.ts'
+import type { UnixSeconds } from './bytes.ts'
+import type { JsonValue } from './json.ts'
+import type { ProviderKind } from './providers/kinds.ts'
 
 export interface EndpointFacts {
+  readonly kind: ProviderKind
   /** `https://host[:port]` */
   readonly origin: string
-  readonly binding: ChannelBinding
+  /** Every key that the evidence ties to the TEE and that a prompt travels to. */
+  readonly bindings: ChannelBindings
   readonly verifiedAt: UnixSeconds
-  /** The keyset's or the collateral's end, whichever comes first. */
+  /** The first moment at which something this rests on no longer holds. */
   readonly expiresAt: UnixSeconds
-  readonly keyset: Keyset
-  readonly keysetDigest: string
-  readonly quote: AcceptedQuote
-  /** Null where the service publishes no boot document. */
-  readonly boot: BootDocument | null
-  /** Null where the service publishes no event log. */
-  readonly eventLog: EndpointEventLog | null
+  /** Who this is, beyond its keys: a keyset digest, an app id. */
+  readonly identity: Readonly<Record<string, JsonValue>>
+  /** What the evidence shows under the policy it was judged by (ACI §8.3). */
+  readonly claims: Claims
+  /**
+   * Members of `claims.extra` that stand only on platforms a policy expects, as the evidence itself has them. A
+   * session may leave each one null; it may not state anything else.
+   */
+  readonly logged: Readonly<Record<string, string | null>>
 }
 
 /**
  * An origin whose evidence satisfied a policy.
  *
- * Possession of one is the permission to send a prompt there. Only `verify.ts` constructs it: the package
+ * Possession of one is the permission to send a prompt there. Only the verifiers construct it: the package
  * exports the type, never the class, and the private field makes look-alikes fail both the type check and
  * {@link VerifiedEndpoint.is}.
  */
@@ -47,12 +38,16 @@ export class VerifiedEndpoint {
     this.#facts = Object.freeze(facts)
   }
 
+  get kind(): ProviderKind {
+    return this.#facts.kind
+  }
+
   get origin(): string {
     return this.#facts.origin
   }
 
-  get binding(): ChannelBinding {
-    return this.#facts.binding
+  get bindings(): ChannelBindings {
+    return this.#facts.bindings
   }
 
   get verifiedAt(): UnixSeconds {
@@ -63,29 +58,16 @@ export class VerifiedEndpoint {
     return this.#facts.expiresAt
   }
 
-  get keyset(): Keyset {
-    return this.#facts.keyset
+  get identity(): Readonly<Record<string, JsonValue>> {
+    return this.#facts.identity
   }
 
-  get keysetDigest(): string {
-    return this.#facts.keysetDigest
+  get claims(): Claims {
+    return this.#facts.claims
   }
 
-  get quote(): AcceptedQuote {
-    return this.#facts.quote
-  }
-
-  get boot(): BootDocument | null {
-    return this.#facts.boot
-  }
-
-  get eventLog(): EndpointEventLog | null {
-    return this.#facts.eventLog
-  }
-
-  /** `any`: genuineness was proven, identity was not. */
-  get workload(): 'pinned' | 'any' {
-    return this.#facts.quote.workload
+  get logged(): Readonly<Record<string, string | null>> {
+    return this.#facts.logged
   }
 
   static is(value: unknown): value is VerifiedEndpoint {

@@ -2,7 +2,7 @@ import { VerifiedEndpoint } from './endpoint.ts'
 
 export { bootSubject, type BootDocument } from './aci/boot.ts'
 export type { Claim } from './aci/claim.ts'
-export { claimsOf, type Claims } from './aci/claims.ts'
+export type { Claims } from './aci/claims.ts'
 export { decodeAciEvidence, encodeAciEvidence, type AciEvidence } from './aci/evidence.ts'
 export { jcs } from './aci/jcs.ts'
 export {
@@ -72,7 +72,17 @@ export {
   type Clock,
   type UnixSeconds,
 } from './bytes.ts'
-export type { ChannelBinding, EndpointEventLog, VerifiedEndpoint } from './endpoint.ts'
+export type { EndpointEventLog, VerifiedAciService } from './aci/service.ts'
+export {
+  e2eeBindingOf,
+  tlsBindingOf,
+  type ChannelBinding,
+  type E2eeBinding,
+  type E2eeProtocol,
+  type TlsBinding,
+} from './binding.ts'
+export type { VerifiedEndpoint } from './endpoint.ts'
+export { PROVIDER_KINDS, type ProviderKind } from './providers/kinds.ts'
 export {
   EvidenceError,
   isVerificationError,

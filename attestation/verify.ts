@@ -2,8 +2,8 @@ import { bootSubject, type BootDocument } from './aci/boot.ts'
 import { decodeAciEvidence, type AciEvidence } from './aci/evidence.ts'
 import { keysetDigest, reportDataFor, statement, type Keyset } from './aci/keyset.ts'
 import { parseReport, type ParsedReport } from './aci/report.ts'
+import { VerifiedAciService, type EndpointEventLog } from './aci/service.ts'
 import { equalBytes, fromHex, toHex, type Bytes, type UnixSeconds } from './bytes.ts'
-import { VerifiedEndpoint, type EndpointEventLog } from './endpoint.ts'
 import { EvidenceError } from './errors.ts'
 import { parseDstackLog } from './eventlog/dstack.ts'
 import { launchClaims } from './eventlog/launch.ts'
@@ -27,11 +27,11 @@ const MAX_KEYSET_LIFETIME = 7 * 86_400
 
 /**
  * Proves that the key on the other end of a connection belongs to the wanted workload in a genuine TEE
- * (ACI §9.1). The only maker of a `VerifiedEndpoint`.
+ * (ACI §9.1). The only maker of a `VerifiedAciService`.
  *
  * @throws EvidenceError where something does not hold, PolicyError where it holds and is not wanted.
  */
-export async function verifyEndpoint(input: EndpointInput): Promise<VerifiedEndpoint> {
+export async function verifyEndpoint(input: EndpointInput): Promise<VerifiedAciService> {
   const evidence = decodeAciEvidence(input.evidence)
   const now = input.now === 'recorded' ? evidence.collected_at : input.now
   const report = parseReport(evidence.report)
@@ -63,7 +63,7 @@ export async function verifyEndpoint(input: EndpointInput): Promise<VerifiedEndp
   const eventLog = await checkEventLog(report, quote, input.policy)
   // 9. The connection ends in that workload: its key is in the keyset.
   const binding = checkChannel(evidence, keyset)
-  return new VerifiedEndpoint({
+  return new VerifiedAciService({
     origin: evidence.origin,
     binding: { kind: 'tls-spki-sha256', digest: binding },
     verifiedAt: now,

@@ -4,7 +4,7 @@ import {
   workloadRow,
   type AcceptedQuote,
   type GenuineQuote,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
   type WorkloadRow,
 } from '@vouchgate/attestation'
 import type { Style } from './output.ts'
@@ -25,7 +25,7 @@ export function quoteJson(quote: GenuineQuote) {
   }
 }
 
-export function endpointJson(endpoint: VerifiedEndpoint) {
+export function endpointJson(endpoint: VerifiedAciService) {
   const { origin, binding, keysetDigest, quote, boot, workload } = endpoint
   return {
     origin,
@@ -42,10 +42,10 @@ export function endpointJson(endpoint: VerifiedEndpoint) {
   }
 }
 
-const measuredRow = ({ quote, boot }: VerifiedEndpoint): WorkloadRow | null =>
+const measuredRow = ({ quote, boot }: VerifiedAciService): WorkloadRow | null =>
   workloadRow(quote, boot?.config_digest ?? null)
 
-export function endpointLines(style: Style, endpoint: VerifiedEndpoint): string[] {
+export function endpointLines(style: Style, endpoint: VerifiedAciService): string[] {
   const { origin, binding, keysetDigest, quote, boot } = endpoint
   const notHeld = Object.entries(boot?.self_check ?? {}).filter(([, state]) => state !== 'held')
   return [
@@ -90,7 +90,7 @@ export const rootLines = (style: Style, { root }: GenuineQuote): string[] =>
     ? []
     : [style.warn('Trusted under a test root, not under Intel: this is no proof of hardware.')]
 
-function workloadLines(style: Style, endpoint: VerifiedEndpoint): string[] {
+function workloadLines(style: Style, endpoint: VerifiedAciService): string[] {
   if (endpoint.workload === 'pinned') {
     return [style.good('Identity proven: the measurements are in the policy.')]
   }
@@ -115,7 +115,7 @@ const yamlRow = (row: WorkloadRow): string[] => [
 ]
 
 /** One sentence for outputs that do not show the whole endpoint. */
-export const provenLine = (style: Style, { workload }: AcceptedQuote | VerifiedEndpoint): string =>
+export const provenLine = (style: Style, { workload }: AcceptedQuote | VerifiedAciService): string =>
   workload === 'pinned'
     ? style.good('Identity proven: the measurements are in the policy.')
     : style.warn('Only genuineness was proven, not identity: the policy expects no measurement.')

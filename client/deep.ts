@@ -7,7 +7,7 @@ import {
   type JsonValue,
   type Policy,
   type SessionDocument,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
 } from '@vouchgate/attestation'
 import { fetchDocument, memberOf } from './documents.ts'
 import { ClientError } from './errors.ts'
@@ -17,7 +17,7 @@ import type { VerifiedFetch } from './verified-fetch.ts'
 export interface AppraisedSession {
   readonly id: string
   readonly document: SessionDocument
-  readonly endpoint: VerifiedEndpoint
+  readonly endpoint: VerifiedAciService
 }
 
 /** A session that did not hold. `id` is what the gateway listed. */

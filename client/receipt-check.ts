@@ -2,7 +2,7 @@ import {
   parseReceipt,
   verifyReceipt,
   type Receipt,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
 } from '@vouchgate/attestation'
 import { fetchDocument } from './documents.ts'
 import type { VerifiedFetch } from './verified-fetch.ts'
@@ -10,7 +10,7 @@ import type { VerifiedFetch } from './verified-fetch.ts'
 export interface ReceiptCheck {
   readonly fetch: VerifiedFetch
   /** The endpoint that was verified when the request was made: a later keyset did not sign its receipt. */
-  readonly endpoint: VerifiedEndpoint
+  readonly endpoint: VerifiedAciService
   /** Of the response's `x-receipt-id` header. */
   readonly receiptId: string
   /** The key that made the request; no other may read the receipt. */

@@ -5,7 +5,7 @@ import {
   type Bytes,
   type Clock,
   type Policy,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
 } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
 import { collectAci } from './collect.ts'
@@ -22,7 +22,7 @@ export interface VerifyOptions {
 }
 
 export interface VerifiedGateway {
-  readonly endpoint: VerifiedEndpoint
+  readonly endpoint: VerifiedAciService
   /** The bytes that were judged; keep them, and anyone can repeat the verdict offline. */
   readonly evidence: Bytes
 }

@@ -22,6 +22,10 @@ const ERRORS = {
   duplicate_member: invalid(400, 'the request body has a duplicate member'),
   invalid_request: invalid(400, 'the request body is not a chat completion request'),
   invalid_constraint: invalid(400, 'the aci_ members of provider are not valid'),
+  request_not_encryptable: invalid(
+    400,
+    'this request has a part that the provider would receive in clear; it was not forwarded',
+  ),
   invalid_nonce: invalid(400, 'nonce must be exactly 64 lower-case hex characters'),
   invalid_query: invalid(400, 'the query parameters are not valid'),
   bad_request: invalid(400, 'the request cannot be read'),
@@ -56,6 +60,11 @@ const ERRORS = {
   upstream_credentials: upstream(502, 'the provider does not accept the gateway as its client'),
   upstream_malformed: upstream(502, 'the provider sent a response that cannot be read'),
   upstream_too_large: upstream(502, 'the provider sent a response over the limit'),
+  upstream_not_encrypted: upstream(
+    502,
+    'the provider sent a reply in clear where it must be encrypted',
+  ),
+  upstream_undecryptable: upstream(502, 'the reply of the provider cannot be decrypted'),
   upstream_broken: upstream(502, 'the provider ended the response before it was complete'),
   upstream_overloaded: upstream(503, 'the provider is overloaded'),
   upstream_timeout: upstream(504, 'the provider did not answer in time'),

@@ -127,7 +127,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
         random,
         timeoutMs,
       }),
-    openChannel: (endpoint) => new VerifiedChannel(endpoint, clock, limits),
+    openChannel: (endpoint) => new VerifiedChannel(endpoint, { clock, limits, seal: null }),
     clock,
     jitter,
     store,

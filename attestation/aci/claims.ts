@@ -1,7 +1,14 @@
-import type { VerifiedEndpoint } from '../endpoint.ts'
-import { readLaunch, type LaunchClaim, type LoggedLaunch } from '../eventlog/launch.ts'
+import {
+  readLaunch,
+  type LaunchClaim,
+  type LaunchClaims,
+  type LoggedLaunch,
+} from '../eventlog/launch.ts'
+import type { VerifiedEventLog } from '../eventlog/replay.ts'
 import type { JsonValue } from '../json.ts'
 import { NO_GPU_CLAIMS } from '../nvidia/claims.ts'
+import type { AcceptedQuote } from '../tdx/verdict.ts'
+import type { BootDocument } from './boot.ts'
 import { UNKNOWN, type Claim } from './claim.ts'
 
 export interface Claims {
@@ -17,12 +24,17 @@ export interface Claims {
   readonly [informational: string]: unknown
 }
 
+interface ClaimsInput {
+  readonly quote: AcceptedQuote
+  readonly boot: BootDocument | null
+  readonly eventLog: { readonly claims: LaunchClaims } | null
+}
+
 /**
- * The typed claims of ACI §8.3 that follow from a verified endpoint, and nothing beyond them. What was not
+ * The typed claims of ACI §8.3 that follow from a verified service, and nothing beyond them. What was not
  * looked at is `unknown`; the names inside `extra` are a contract and stay.
  */
-export function claimsOf(endpoint: VerifiedEndpoint): Claims {
-  const { quote, boot } = endpoint
+export function claimsOf({ quote, boot, eventLog }: ClaimsInput): Claims {
   return {
     tee_attested: {
       status: 'asserted',
@@ -58,20 +70,16 @@ export function claimsOf(endpoint: VerifiedEndpoint): Claims {
       ppid: quote.ppid,
       workload: quote.workload,
       config_digest: boot?.config_digest ?? null,
-      ...launchExtras(endpoint.eventLog?.claims),
+      ...launchExtras(eventLog?.claims),
       ...quote.measurements,
     },
   }
 }
 
 /** What of a launch a session states: hex, or null where it is unknown. */
-interface LaunchExtras {
-  readonly compose_hash: string | null
-  readonly app_id: string | null
-  readonly os_image_hash: string | null
-}
+type LaunchExtras = Readonly<Record<'compose_hash' | 'app_id' | 'os_image_hash', string | null>>
 
-const launchExtras = (launch: LoggedLaunch | undefined): LaunchExtras => ({
+export const launchExtras = (launch: LoggedLaunch | undefined): LaunchExtras => ({
   compose_hash: valueOf(launch?.composeHash),
   app_id: valueOf(launch?.appId),
   os_image_hash: valueOf(launch?.osImageHash),
@@ -84,5 +92,5 @@ const valueOf = (claim: LaunchClaim<string> | undefined): string | null =>
  * What the event log itself says of the launch. Whether that stands depends on the platforms a policy expects,
  * so a session may leave it unknown; it may not state anything else.
  */
-export const loggedExtras = ({ eventLog }: VerifiedEndpoint): LaunchExtras =>
-  launchExtras(eventLog === null ? undefined : readLaunch(eventLog.log))
+export const loggedExtras = (log: VerifiedEventLog | null): LaunchExtras =>
+  launchExtras(log === null ? undefined : readLaunch(log))

@@ -9,10 +9,10 @@ import {
   type Bytes,
   type UnixSeconds,
 } from '../bytes.ts'
+import type { ChannelBinding } from '../binding.ts'
 import { VerifiedEndpoint } from '../endpoint.ts'
 import { EvidenceError } from '../errors.ts'
 import type { JsonValue } from '../json.ts'
-import { claimsOf, loggedExtras } from './claims.ts'
 import { jcs } from './jcs.ts'
 import { digestLabel, unixTime } from './keyset.ts'
 
@@ -85,9 +85,9 @@ export async function buildSession(
     verifier_id: VERIFIER_ID,
     established_at: input.establishedAt,
     expires_at: input.expiresAt,
-    identity: { workload_keyset_digest: endpoint.keysetDigest },
-    channel_binding: [tlsBinding(endpoint)],
-    claims: claimsOf(endpoint),
+    identity: endpoint.identity,
+    channel_binding: endpoint.bindings.map((binding) => bindingJson(binding, endpoint)),
+    claims: endpoint.claims,
     evidence: {
       digest: await sha256Label(input.evidence),
       data: DATA_PREFIX + toBase64(input.evidence),
@@ -96,11 +96,19 @@ export async function buildSession(
   return { id: await sessionId(document), document }
 }
 
-const tlsBinding = (endpoint: VerifiedEndpoint) => ({
-  type: 'tls_spki_sha256',
-  origin: endpoint.origin,
-  spki_sha256: toHex(endpoint.binding.digest),
-})
+/** ACI §8.2; the provider's kind names who the key belongs to. */
+function bindingJson(binding: ChannelBinding, { origin, kind }: VerifiedEndpoint) {
+  if (binding.kind === 'tls-spki-sha256') {
+    return { type: 'tls_spki_sha256', origin, spki_sha256: toHex(binding.digest) }
+  }
+  return {
+    type: 'e2ee_public_key_sha256',
+    provider: kind,
+    ...(binding.keyId === null ? {} : { key_id: binding.keyId }),
+    algorithm: binding.protocol,
+    public_key_sha256: toHex(binding.digest),
+  }
+}
 
 /** Throws `session_malformed`. */
 export function parseSession(value: unknown): SessionDocument {
@@ -138,8 +146,11 @@ export function checkSessionClaims(document: SessionDocument, endpoint: Verified
     document.established_at >= endpoint.verifiedAt &&
     (stated.status === 'unknown' || stated.source === 'operator_asserted') &&
     agreesWithLog(document, endpoint) &&
-    sameJson(document.channel_binding, [tlsBinding(endpoint)]) &&
-    sameJson(withoutPolicy(document.claims), withoutPolicy(claimsOf(endpoint)))
+    sameJson(
+      document.channel_binding,
+      endpoint.bindings.map((binding) => bindingJson(binding, endpoint)),
+    ) &&
+    sameJson(withoutPolicy(document.claims), withoutPolicy(endpoint.claims))
   if (!same) throw new EvidenceError('session_claim_mismatch')
 }
 
@@ -157,7 +168,7 @@ const withoutPolicy = (claims: SessionDocument['claims']): object => ({
 })
 
 const agreesWithLog = ({ claims }: SessionDocument, endpoint: VerifiedEndpoint): boolean =>
-  Object.entries(loggedExtras(endpoint)).every(([name, logged]) => {
+  Object.entries(endpoint.logged).every(([name, logged]) => {
     const stated = claims.extra?.[name] ?? null
     return stated === null || stated === logged
   })

@@ -7,7 +7,7 @@ import {
   verifyReceipt,
   verifySession,
   type Receipt,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
 } from '@vouchgate/attestation'
 import type { Command } from 'commander'
 import { provenLine, rootLines } from '../describe.ts'
@@ -65,7 +65,7 @@ async function check(file: string, options: Options): Promise<Report> {
 const idOf = async (file: string): Promise<string> =>
   (await verifySession(parseSession(await readJson(file)))).id
 
-function report(receipt: Receipt, endpoint: VerifiedEndpoint, bound: object): Report {
+function report(receipt: Receipt, endpoint: VerifiedAciService, bound: object): Report {
   const served = formatTime(receipt.served_at)
   const checked = {
     request: 'requestBody' in bound,

@@ -30,6 +30,8 @@ const FAILURES: Readonly<Record<Exclude<SendFailure, 'aborted'>, ErrorCode>> = {
   timeout: 'upstream_timeout',
   broken: 'upstream_broken',
   too_large: 'upstream_too_large',
+  not_encrypted: 'upstream_not_encrypted',
+  undecryptable: 'upstream_undecryptable',
 }
 
 export const failureCode = (failure: Exclude<SendFailure, 'aborted'>): ErrorCode =>

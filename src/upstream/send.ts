@@ -13,6 +13,10 @@ export type SendFailure =
   /** The response ended before it was complete. */
   | 'broken'
   | 'too_large'
+  /** A reply in clear where it must be encrypted: somebody on the way took the encryption off. */
+  | 'not_encrypted'
+  /** An encrypted reply that the key of this exchange does not open, or that is not whole. */
+  | 'undecryptable'
   /** The client went away. */
   | 'aborted'
 
@@ -40,6 +44,8 @@ export interface Outbound {
   readonly message: Message
   readonly path: string
   readonly apiKey: Sensitive<string>
+  /** Beside those of every request, or instead of one of them. Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** Where a response goes, as it arrives. A method that throws a `SendError` aborts the exchange. */
@@ -70,6 +76,7 @@ export function send(
           'content-type': 'application/json',
           accept: stream ? 'text/event-stream' : 'application/json',
           'accept-encoding': 'identity',
+          ...outbound.headers,
         },
       },
       new Exchange(signal, sink, { resolve, reject }),

@@ -16,7 +16,7 @@ import {
   type BootDocument,
   type Keyset,
   type Policy,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { aciService, type EvidenceBehaviour } from '../support/aci-service.ts'
@@ -68,7 +68,7 @@ async function collect(given: Given): Promise<Uint8Array> {
   })
 }
 
-async function verify(given: Given): Promise<VerifiedEndpoint> {
+async function verify(given: Given): Promise<VerifiedAciService> {
   return verifyEndpoint({
     evidence: await collect(given),
     challenge: given.challenge ?? NONCE,

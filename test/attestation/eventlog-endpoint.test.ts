@@ -8,7 +8,7 @@ import {
   verifyEndpoint,
   type AttestationReport,
   type Policy,
-  type VerifiedEndpoint,
+  type VerifiedAciService,
 } from '@vouchgate/attestation'
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
@@ -79,7 +79,7 @@ async function collect(published: Published): Promise<Uint8Array> {
   })
 }
 
-const verify = async (published: Published, wanted: Policy): Promise<VerifiedEndpoint> =>
+const verify = async (published: Published, wanted: Policy): Promise<VerifiedAciService> =>
   verifyEndpoint({
     evidence: await collect(published),
     challenge: NONCE,
@@ -136,7 +136,7 @@ async function session(published: Published, wanted: Policy) {
     establishedAt: clock.now(),
     expiresAt: clock.now() + 300,
   })
-  const appraised = async (by: Policy): Promise<VerifiedEndpoint> =>
+  const appraised = async (by: Policy): Promise<VerifiedAciService> =>
     verifyEndpoint({ evidence, challenge: 'recorded', now: 'recorded', policy: by })
   return { document, appraised }
 }

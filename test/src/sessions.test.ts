@@ -263,10 +263,10 @@ describe('a verified channel', () => {
   })
 
   test('takes nothing but a real endpoint', () => {
-    const { origin, binding, expiresAt } = endpoint
+    const { origin, bindings, expiresAt } = endpoint
     const lookAlikes: unknown[] = [
-      { origin, binding, expiresAt },
-      { ...endpoint, origin, binding, expiresAt },
+      { origin, bindings, expiresAt },
+      { ...endpoint, origin, bindings, expiresAt },
       Object.create(endpoint),
       null,
     ]
@@ -279,9 +279,9 @@ describe('a verified channel', () => {
 
   test('refuses an endpoint whose evidence has expired, at construction and at every send', async () => {
     const moved = fakeClock(clock.now())
-    const channel = new VerifiedChannel(endpoint, moved, limits)
+    const channel = new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })
     moved.set(endpoint.expiresAt)
-    expect(() => new VerifiedChannel(endpoint, moved, limits)).toThrow('could be verified')
+    expect(() => new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })).toThrow('could be verified')
     const send = Reflect.apply(Reflect.get(channel, 'send'), channel, [{}, {}])
     await expect(send).rejects.toMatchObject({ reason: 'evidence_expired' })
     await channel.close()
@@ -294,7 +294,7 @@ describe('a kind of provider', () => {
   test('that is attested serves no plain access, whatever the consent', async () => {
     const sessions = new AttestedSessions<VerifiedChannel>([], {
       verify: () => Promise.reject(new Error('not asked')),
-      openChannel: (endpoint) => new VerifiedChannel(endpoint, clock, limits),
+      openChannel: (endpoint) => new VerifiedChannel(endpoint, { clock, limits, seal: null }),
       clock,
       jitter: () => 0,
       store: at.store,

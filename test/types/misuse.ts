@@ -37,15 +37,14 @@ import { GatewayError } from '../../src/errors.ts'
 import type { ProviderId, RequestId } from '../../src/ids.ts'
 import type { Logger } from '../../src/log.ts'
 import type { Sensitive } from '../../src/sensitive.ts'
-import { VerifiedChannel, type ChannelLimits } from '../../src/upstream/channel.ts'
+import { VerifiedChannel, type ChannelOptions } from '../../src/upstream/channel.ts'
 import type { PlainChannel } from '../../src/upstream/plain.ts'
 import type { Message, Outbound, ResponseSink } from '../../src/upstream/send.ts'
 
 declare const real: VerifiedEndpoint
 declare const genuine: GenuineQuote
 declare const policy: Policy
-declare const clock: Clock
-declare const limits: ChannelLimits
+declare const options: ChannelOptions
 declare const plain: PlainChannel
 declare const channel: VerifiedChannel
 declare const outbound: Outbound
@@ -59,15 +58,15 @@ declare const evidence: Uint8Array
 declare const eventLog: EventLog
 declare const launch: LaunchClaims
 
-const { origin, binding, expiresAt } = real
-const lookAlike = { origin, binding, expiresAt }
+const { origin, bindings, expiresAt } = real
+const lookAlike = { origin, bindings, expiresAt }
 
 // @ts-expect-error a look-alike is not a VerifiedEndpoint
-export const a = new VerifiedChannel(lookAlike, clock, limits)
+export const a = new VerifiedChannel(lookAlike, options)
 // @ts-expect-error a spread copy loses the proof
-export const b = new VerifiedChannel({ ...real }, clock, limits)
+export const b = new VerifiedChannel({ ...real }, options)
 // @ts-expect-error a genuine quote is not an endpoint
-export const c = new VerifiedChannel(genuine, clock, limits)
+export const c = new VerifiedChannel(genuine, options)
 export const d = buildSession({
   // @ts-expect-error nobody verified this
   endpoint: lookAlike,
