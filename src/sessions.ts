@@ -1,8 +1,15 @@
 import type { AttestedSession, Closable } from './attested-session.ts'
-import type { AciProvider } from './config/index.ts'
+import type { AttestedProvider } from './config/index.ts'
 import type { ProviderId, SessionId } from './ids.ts'
 import { SessionSlot, type ProviderState, type SessionOptions } from './session-slot.ts'
 import type { Failure } from './upstream/failure.ts'
+
+export interface ProviderView {
+  readonly provider: AttestedProvider
+  readonly state: ProviderState
+  /** The sessions that can serve now, newest first. */
+  readonly current: readonly SessionId[]
+}
 
 /**
  * The verified state of every attested provider: verify once, share, expire, refresh before expiry, evict on
@@ -11,7 +18,7 @@ import type { Failure } from './upstream/failure.ts'
 export class AttestedSessions<Channel extends Closable> {
   readonly #slots: ReadonlyMap<ProviderId, SessionSlot<Channel>>
 
-  constructor(providers: readonly AciProvider[], options: SessionOptions<Channel>) {
+  constructor(providers: readonly AttestedProvider[], options: SessionOptions<Channel>) {
     this.#slots = new Map(
       providers.map((provider) => [provider.id, new SessionSlot(provider, options)]),
     )
@@ -48,8 +55,18 @@ export class AttestedSessions<Channel extends Closable> {
     )
   }
 
-  states(): ReadonlyMap<ProviderId, ProviderState> {
-    return new Map([...this.#slots].map(([id, slot]) => [id, slot.state]))
+  /** Throws `TypeError` for what is no attested provider. */
+  state(provider: ProviderId): ProviderState {
+    return this.#slot(provider).state
+  }
+
+  /** Every attested provider as it stands now. */
+  views(): readonly ProviderView[] {
+    return [...this.#slots.values()].map((slot) => ({
+      provider: slot.provider,
+      state: slot.state,
+      current: slot.sessions().map(({ id }) => id),
+    }))
   }
 
   /** Ends every session; requests that run may finish. */

@@ -24,12 +24,19 @@ export interface OpenAiProvider {
   readonly apiKey: Sensitive<string>
 }
 
-export type Provider = AciProvider | OpenAiProvider
+/** A provider that is verified before it serves. */
+export type AttestedProvider = AciProvider
+
+export type Provider = AttestedProvider | OpenAiProvider
 
 export interface Route {
   readonly provider: ProviderId
   /** The model's name at the provider. */
   readonly model: string
+  /** Lower ones are tried first. */
+  readonly priority: number
+  /** The odds among routes of one priority. */
+  readonly weight: number
 }
 
 export interface Model {
@@ -57,6 +64,7 @@ export interface Config {
   readonly collateral: ConfigFile['collateral'] & { readonly bundle: CollateralBundle }
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
+  readonly sessions: ConfigFile['sessions']
   readonly providers: ReadonlyMap<ProviderId, Provider>
   readonly models: ReadonlyMap<string, Model>
   readonly keys: readonly Key[]

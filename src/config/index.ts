@@ -1,6 +1,7 @@
 export {
   ConfigError,
   type AciProvider,
+  type AttestedProvider,
   type Config,
   type ConfigProblem,
   type Key,

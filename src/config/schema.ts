@@ -91,6 +91,16 @@ const receipts = z.strictObject({
   ttl_seconds: seconds(60, 30 * 86_400, 3600),
 })
 
+const sessions = z.strictObject({
+  path: z.string().startsWith('/', 'an absolute path').min(2).max(1024).nullable().default(null),
+  max_bytes: z
+    .number()
+    .int()
+    .min(1 << 20)
+    .max(2 ** 34)
+    .default(1 << 26),
+})
+
 const aciProvider = z.strictObject({
   id: providerId,
   kind: z.literal('aci'),
@@ -111,7 +121,14 @@ const model = z.strictObject({
   name: modelName,
   confidentiality: z.enum(['attested', 'plain']),
   routes: z
-    .array(z.strictObject({ provider: providerId, model: z.string().min(1).max(256) }))
+    .array(
+      z.strictObject({
+        provider: providerId,
+        model: z.string().min(1).max(256),
+        priority: z.number().int().min(0).max(1000).default(0),
+        weight: z.number().int().min(1).max(1000).default(1),
+      }),
+    )
     .min(1)
     .max(16),
 })
@@ -131,6 +148,7 @@ export const fileSchema = z.strictObject({
   collateral: collateral.prefault({}),
   limits: limits.prefault({}),
   receipts: receipts.prefault({}),
+  sessions: sessions.prefault({}),
   providers: z
     .array(z.discriminatedUnion('kind', [aciProvider, openaiProvider]))
     .min(1)

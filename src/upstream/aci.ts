@@ -28,7 +28,7 @@ export async function verifyAci(provider: AciProvider, options: VerifyOptions): 
     now: clock.now(),
     policy: provider.policy,
   })
-  return { endpoint, evidence }
+  return { endpoints: [endpoint], evidence }
 }
 
 /** A provider of kind `aci`: another ACI/1 service. */

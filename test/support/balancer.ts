@@ -1,0 +1,55 @@
+import { connect, createServer, type Socket } from 'node:net'
+import { listen, portOf, stop } from './ports.ts'
+
+/** A TCP load balancer: each connection goes to the next of `targets`, TLS untouched. */
+export interface Balancer {
+  /** `https://127.0.0.1:port` */
+  readonly origin: string
+  /** `https://host:port` of the nodes; may be changed while it runs. */
+  targets: string[]
+  /** TCP connections ever accepted. */
+  connections(): number
+  /** Ends every open connection. */
+  dropAll(): void
+  close(): Promise<void>
+}
+
+export async function startBalancer(targets: readonly string[]): Promise<Balancer> {
+  const sockets = new Set<Socket>()
+  let connections = 0
+  const server = createServer((client) => {
+    const { hostname: host, port } = new URL(
+      balancer.targets[connections % balancer.targets.length] ?? '',
+    )
+    connections++
+    const node = connect({ host, port: Number(port) })
+    const end = (): void => {
+      client.destroy()
+      node.destroy()
+    }
+    for (const socket of [client, node]) {
+      sockets.add(socket)
+      socket
+        .once('close', () => sockets.delete(socket))
+        .on('error', end)
+        .on('close', end)
+    }
+    client.pipe(node)
+    node.pipe(client)
+  })
+  await listen(server)
+  const dropAll = (): void => {
+    for (const socket of sockets) socket.destroy()
+  }
+  const balancer: Balancer = {
+    origin: `https://127.0.0.1:${portOf(server)}`,
+    targets: [...targets],
+    connections: () => connections,
+    dropAll,
+    close: () => {
+      dropAll()
+      return stop(server)
+    },
+  }
+  return balancer
+}
