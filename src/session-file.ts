@@ -1,5 +1,6 @@
 import {
   isVerificationError,
+  parseJson,
   parseSession,
   verifySession,
   type Clock,
@@ -210,16 +211,16 @@ export class SessionFile implements SessionArchive {
 
   async #verified(id: SessionId): Promise<SessionDocument | null> {
     const [row] = this.#all(
-      `SELECT summary, data FROM sessions JOIN evidence USING (digest)
+      `SELECT summary, digest, data FROM sessions JOIN evidence USING (digest)
        WHERE id = ? AND held = 0 AND cited_until > ?`,
       id,
       this.#options.clock.now(),
     )
     if (row === undefined) return null
-    const { evidence, ...summary }: Record<string, unknown> = JSON.parse(String(row['summary']))
-    const digest =
-      typeof evidence === 'object' && evidence !== null && Reflect.get(evidence, 'digest')
-    const document = parseSession({ ...summary, evidence: { digest, data: row['data'] } })
+    const summary = parseJson(String(row['summary']))
+    const members = typeof summary === 'object' ? summary : null
+    const evidence = { digest: row['digest'], data: row['data'] }
+    const document = parseSession({ ...members, evidence })
     const found = await verifySession(document)
     if (found.id === id) return document
     this.#failed('session_file_corrupt')

@@ -5,8 +5,8 @@ import { listen, portOf, stop } from './ports.ts'
 export interface Balancer {
   /** `https://127.0.0.1:port` */
   readonly origin: string
-  /** `https://host:port` of the nodes; may be changed while it runs. */
-  targets: string[]
+  /** From now on, beginning with the first of them: `https://host:port` of the nodes. Drops what is open. */
+  point(targets: readonly string[]): void
   /** TCP connections ever accepted. */
   connections(): number
   /** Ends every open connection. */
@@ -14,13 +14,14 @@ export interface Balancer {
   close(): Promise<void>
 }
 
-export async function startBalancer(targets: readonly string[]): Promise<Balancer> {
+export async function startBalancer(first: readonly string[]): Promise<Balancer> {
   const sockets = new Set<Socket>()
   let connections = 0
+  let targets = first
+  let turn = 0
   const server = createServer((client) => {
-    const { hostname: host, port } = new URL(
-      balancer.targets[connections % balancer.targets.length] ?? '',
-    )
+    const { hostname: host, port } = new URL(targets[turn % targets.length] ?? '')
+    turn++
     connections++
     const node = connect({ host, port: Number(port) })
     const end = (): void => {
@@ -41,9 +42,13 @@ export async function startBalancer(targets: readonly string[]): Promise<Balance
   const dropAll = (): void => {
     for (const socket of sockets) socket.destroy()
   }
-  const balancer: Balancer = {
+  return {
     origin: `https://127.0.0.1:${portOf(server)}`,
-    targets: [...targets],
+    point: (to) => {
+      targets = to
+      turn = 0
+      dropAll()
+    },
     connections: () => connections,
     dropAll,
     close: () => {
@@ -51,5 +56,4 @@ export async function startBalancer(targets: readonly string[]): Promise<Balance
       return stop(server)
     },
   }
-  return balancer
 }
