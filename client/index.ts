@@ -21,6 +21,7 @@ export {
   type AppraisedSession,
   type AuditOptions,
   type FailedSession,
+  type SessionPolicy,
 } from './deep.ts'
 export {
   ChannelError,

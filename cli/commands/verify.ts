@@ -1,5 +1,4 @@
 import type { Command } from 'commander'
-import type { Policy } from '@vouchgate/attestation'
 import { writeFile } from 'node:fs/promises'
 import {
   auditSessions,
@@ -7,13 +6,13 @@ import {
   verifyGateway,
   type AppraisedSession,
   type FailedSession,
+  type SessionPolicy,
   type VerifiedGateway,
   type VerifyOptions,
 } from '../../client/index.ts'
-import { endpointJson, endpointLines, provenLine } from '../describe.ts'
+import { channelJson, channelLines, endpointJson, endpointLines } from '../describe.ts'
 import { CliError } from '../errors.ts'
 import { EXIT, failureOf, type ExitCode } from '../exit.ts'
-import { readPolicy } from '../input.ts'
 import {
   collateralSource,
   requiredPolicy,
@@ -24,6 +23,7 @@ import {
   type Shell,
 } from '../options.ts'
 import { execute, failureLines, type Report, type Style } from '../output.ts'
+import { readSessionPolicy } from '../session-policy.ts'
 
 interface Options extends GatewayOptions {
   readonly deep?: true
@@ -63,8 +63,8 @@ async function verify(url: string, options: Options, { io }: Shell): Promise<Rep
   return report(gateway, sessions, save ?? null)
 }
 
-function deepPolicy(path: string | undefined): Promise<Policy> {
-  if (path !== undefined) return readPolicy(path)
+function deepPolicy(path: string | undefined): Promise<SessionPolicy> {
+  if (path !== undefined) return readSessionPolicy(path)
   const hint = '--deep needs --upstream-policy FILE: what the providers must be running'
   throw new CliError('usage', [{ path: '', hint }])
 }
@@ -72,7 +72,7 @@ function deepPolicy(path: string | undefined): Promise<Policy> {
 async function audit(
   gateway: VerifiedGateway,
   options: VerifyOptions,
-  policy: Policy,
+  policy: SessionPolicy,
 ): Promise<(AppraisedSession | FailedSession)[]> {
   const fetch = verifiedFetch(gateway, options)
   try {
@@ -126,7 +126,7 @@ function sessionJson(session: AppraisedSession | FailedSession) {
   }
   const { id, document, endpoint } = session
   const { upstream_name: upstreamName } = document
-  return { id, ok: true, upstreamName, ...endpointJson(endpoint), error: null }
+  return { id, ok: true, upstreamName, ...channelJson(endpoint), error: null }
 }
 
 function sessionsLines(style: Style, sessions: Sessions): string[] {
@@ -141,8 +141,7 @@ function sessionsLines(style: Style, sessions: Sessions): string[] {
       return [
         style.good(`${document.upstream_name} at ${endpoint.origin}`),
         style.fact('session', id),
-        style.fact('TCB status', endpoint.quote.tcb.status),
-        provenLine(style, endpoint),
+        ...channelLines(style, endpoint),
       ]
     }),
   ]
