@@ -1,9 +1,8 @@
 import {
   appraiseEvidence,
-  decodeProviderEvidence,
   observingPolicy,
   PROVIDER_KINDS,
-  recordedPolicy,
+  recordedPolicyOf,
   type Bytes,
   type Claims,
   type ProviderPolicy,
@@ -56,7 +55,7 @@ async function appraise(options: Options): Promise<Report> {
   if (kind === null) throw new CliError('provider_kind_required')
   const policy = options.policy === undefined ? null : await readProviderPolicy(options.policy)
   const evidence = await collectFromCapture(kind, capture)
-  const wanted = policy ?? recordedPolicy(decodeProviderEvidence(evidence))
+  const wanted = policy ?? recordedPolicyOf(evidence)
   const verdict = await judge(evidence, capture, wanted)
   // What is refused is shown all the same, as far as it is genuine; it is not accepted by being shown.
   const shown =

@@ -2,6 +2,7 @@ import type { Command } from 'commander'
 import { writeFile } from 'node:fs/promises'
 import {
   auditSessions,
+  Recorder,
   verifiedFetch,
   verifyGateway,
   type AppraisedSession,
@@ -29,6 +30,7 @@ interface Options extends GatewayOptions {
   readonly deep?: true
   readonly upstreamPolicy?: string
   readonly save?: string
+  readonly record?: string
 }
 
 export function addVerify(program: Command, shell: Shell): void {
@@ -40,6 +42,7 @@ export function addVerify(program: Command, shell: Shell): void {
     withGatewayOptions(command)
       .option('--deep', 'judge the evidence of every current session of the gateway as well')
       .option('--upstream-policy <file>', 'what its providers must be running; required for --deep')
+      .option('--record <folder>', 'keep what was fetched as a capture, for `appraise`')
       .option('--save <file>', 'keep the evidence, to repeat the verdict offline'),
     'verify https://gateway.example.com --policy gateway-policy.yaml',
   ).action(async (url: string, options: Options) => {
@@ -52,7 +55,7 @@ async function verify(url: string, options: Options, { io }: Shell): Promise<Rep
   const policy = await requiredPolicy(options.policy)
   const upstreamPolicy = options.deep === true ? await deepPolicy(options.upstreamPolicy) : null
   const verifying = { policy, pcs: collateralSource(options), clock: io.clock }
-  const gateway = await verifyGateway(origin, verifying)
+  const gateway = await recordedVerification(origin, verifying, options.record)
   const { save } = options
   if (save !== undefined) {
     await writeFile(save, gateway.evidence).catch(() => {
@@ -61,6 +64,23 @@ async function verify(url: string, options: Options, { io }: Shell): Promise<Rep
   }
   const sessions = upstreamPolicy && (await audit(gateway, verifying, upstreamPolicy))
   return report(gateway, sessions, save ?? null)
+}
+
+/** The capture is written whether or not the gateway holds: a refusal is what one wants to look at. */
+async function recordedVerification(
+  origin: string,
+  verifying: VerifyOptions,
+  dir: string | undefined,
+): Promise<VerifiedGateway> {
+  if (dir === undefined) return verifyGateway(origin, verifying)
+  const recorder = new Recorder()
+  const at = verifying.clock.now()
+  try {
+    return await verifyGateway(origin, { ...verifying, recorder })
+  } finally {
+    const { nonce } = recorder
+    await recorder.write(dir, { provider: 'aci', model: null, nonce, at })
+  }
 }
 
 function deepPolicy(path: string | undefined): Promise<SessionPolicy> {
