@@ -1,3 +1,4 @@
+import { VerifiedAciService } from './aci/service.ts'
 import { VerifiedEndpoint } from './endpoint.ts'
 
 export { bootSubject, type BootDocument } from './aci/boot.ts'
@@ -82,7 +83,27 @@ export {
   type TlsBinding,
 } from './binding.ts'
 export type { VerifiedEndpoint } from './endpoint.ts'
+export { appraiseEvidence, type AppraiseInput } from './providers/appraise.ts'
+export { encodeCollateral, SNP_DOCUMENTS, TDX_COLLATERAL } from './providers/cpu.ts'
+export {
+  decodeProviderEvidence,
+  encodeProviderEvidence,
+  numbered,
+  type ProviderEvidence,
+} from './providers/evidence.ts'
+export { NVIDIA_DOCUMENTS } from './providers/gpus.ts'
 export { PROVIDER_KINDS, type ProviderKind } from './providers/kinds.ts'
+export { NEAR_REPORT } from './providers/near-direct.ts'
+export { readNearReport } from './providers/near-report.ts'
+export {
+  asRecorded,
+  observingPolicy,
+  recordedPolicyOf,
+  parseProviderPolicy,
+  recordedPolicy,
+  tdxOnlyPolicy,
+  type ProviderPolicy,
+} from './providers/policy.ts'
 export {
   EvidenceError,
   isVerificationError,
@@ -226,3 +247,7 @@ export { verifyEndpoint, type EndpointInput } from './verify.ts'
 /** Whether a value is a real `VerifiedEndpoint`; a spread, clone or look-alike is not. */
 export const isVerifiedEndpoint = (value: unknown): value is VerifiedEndpoint =>
   VerifiedEndpoint.is(value)
+
+/** Whether an endpoint is an ACI/1 service, which has a keyset. */
+export const isVerifiedAciService = (value: unknown): value is VerifiedAciService =>
+  VerifiedAciService.isService(value)

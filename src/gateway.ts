@@ -15,6 +15,7 @@ import {
   type QuoteSource,
 } from '../enclave/index.ts'
 import { buildApp, type App } from './app.ts'
+import { captureFolder } from './captures.ts'
 import { CollateralService, type CollateralServiceOptions } from './collateral.ts'
 import type { Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
@@ -26,10 +27,14 @@ import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
-import { verifyAci } from './upstream/aci.ts'
+import { attestedFetch, webFetch } from '../client/evidence-fetch.ts'
+import { nvidiaSources } from './nvidia/sources.ts'
+import { nvidiaDocuments } from './nvidia/gpus.ts'
+import { ATTESTED_KINDS } from './providers/kinds.ts'
+import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
-import { openUpstream } from './upstream/kinds.ts'
-import { connectAttempts, nodesOf } from './upstream/nodes.ts'
+import { openUpstream } from './upstream/open.ts'
+import { connectAttempts } from './upstream/nodes.ts'
 import { ServingBreakers } from './upstream/serving.ts'
 import { SOFTWARE } from './version.ts'
 
@@ -46,6 +51,8 @@ export interface GatewayOptions {
   readonly jitter?: () => number
   /** In [0, 1): draws among routes of one priority. Default `Math.random`. */
   readonly draw?: () => number
+  /** Where captures of verifications are written; left out, none is. */
+  readonly recordTo?: string
   /** How often the gateway looks whether something is due. Default 1000 ms. */
   readonly tickMs?: number
 }
@@ -128,22 +135,30 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const metrics = new Metrics()
   const collateral = await collateralService(config, { clock, jitter, log, metrics })
   const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
-  const attested = [...config.providers.values()].filter((provider) => provider.kind === 'aci')
+  const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
+  const collecting = {
+    pcs: collateral.source,
+    weigh: collateral.weigh,
+    attested: attestedFetch(timeoutMs),
+    web: webFetch(timeoutMs),
+    gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
+    clock,
+    random,
+    ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),
+  }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
-    verify: (provider) =>
-      verifyAci(provider, {
-        pcs: collateral.source,
-        weigh: collateral.weigh,
-        clock,
-        random,
-        timeoutMs,
-      }),
+    verify: (provider) => verifyProvider(provider, collecting),
     openChannel: (endpoint) => {
-      const attempts = connectAttempts(nodesOf(endpoint.kind))
-      return new VerifiedChannel(endpoint, { clock, limits, seal: null, attempts })
+      const { seal, nodes } = ATTESTED_KINDS[endpoint.kind]
+      return new VerifiedChannel(endpoint, {
+        clock,
+        limits,
+        seal,
+        attempts: connectAttempts(nodes),
+      })
     },
-    nodes: ({ kind }) => nodesOf(kind),
+    nodes: ({ kind }) => ATTESTED_KINDS[kind].nodes,
     clock,
     jitter,
     store,
@@ -183,7 +198,7 @@ async function collateralService(
   const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
   const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
   const policies = [...providers.values()].flatMap((each) =>
-    each.kind === 'aci' ? [each.policy] : [],
+    each.kind === 'openai' || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
   )
   const roots = await Promise.all(policies.map(trustedRoot))
   const service = new CollateralService({ ...shared, fetch, testRoots: testRoots(roots) })

@@ -12,7 +12,7 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const MAX_LINES = 300
 
 /** Files that may open a `Sensitive`: the wire, and the parsers of what comes over it. */
-const MAY_EXPOSE = ['src/prompt.ts', 'src/upstream/send.ts']
+const MAY_EXPOSE = ['src/prompt.ts', 'src/providers/verify.ts', 'src/upstream/send.ts']
 
 const isSource = (file: string): boolean => file.endsWith('.ts') && !file.includes('dist/')
 
@@ -88,7 +88,8 @@ const makers = (call: string): string[] =>
   sources.filter((file) => withoutComments(read(file)).includes(call))
 
 test('only a verify.ts makes what is genuine, only an accept.ts what is accepted', () => {
-  expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/verify.ts'])
+  expect(makers('new VerifiedAciService(')).toEqual(['attestation/verify.ts'])
+  expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/providers/appraise.ts'])
   expect(makers('new GenuineQuote(')).toEqual(['attestation/tdx/verify.ts'])
   expect(makers('new AcceptedQuote(')).toEqual(['attestation/tdx/accept.ts'])
   expect(makers('new GenuineRim(')).toEqual(['attestation/nvidia/rim/verify.ts'])

@@ -1,16 +1,5 @@
-import type { ProviderKind } from '@vouchgate/attestation'
-
 /** Whether one origin may be several machines, each with a TLS key of its own, behind a load balancer. */
 export type Nodes = 'one' | 'several'
-
-const SEVERAL: ReadonlySet<ProviderKind> = new Set([
-  'aci',
-  'near-direct',
-  'dstack-vllm',
-  'openai-ra-tls',
-])
-
-export const nodesOf = (kind: ProviderKind): Nodes => (SEVERAL.has(kind) ? 'several' : 'one')
 
 /** How often a connection is opened until it ends in the attested key. */
 export const connectAttempts = (nodes: Nodes): number => (nodes === 'several' ? 8 : 1)

@@ -1,14 +1,15 @@
 import type { Clock, VerifiedEndpoint } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
 import { pcsCollateral } from '../../client/collateral.ts'
-import type { AciProvider } from '../../src/config/index.ts'
-import { verifyAci } from '../../src/upstream/aci.ts'
+import type { AttestedProvider } from '../../src/config/index.ts'
+import { attestedFetch, webFetch } from '../../client/evidence-fetch.ts'
+import { verifyProvider } from '../../src/providers/verify.ts'
 import { startModelServer } from '../support/model-server.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
 import { configFile, readConfig } from './harness.ts'
 
 export interface VerifiedEndpoints {
-  readonly provider: AciProvider
+  readonly provider: AttestedProvider
   /** Of one provider, each with a TLS key of its own. */
   readonly endpoints: readonly VerifiedEndpoint[]
 }
@@ -26,10 +27,17 @@ export async function verifiedEndpoints(clock: Clock, keys: number): Promise<Ver
   const [provider] = config.providers.values()
   if (provider?.kind !== 'aci') throw new Error('expected an aci provider')
   const source = pcsCollateral({ baseUrl, rootCrlUrl, timeoutMs: 5000 })
-  const options = { pcs: source, clock, random: randomBytes, timeoutMs: 5000 }
+  const options = {
+    pcs: source,
+    attested: attestedFetch(5000),
+    web: webFetch(5000),
+    gpus: async () => [],
+    clock,
+    random: randomBytes,
+  }
   const endpoints: VerifiedEndpoint[] = []
   for (let key = 0; key < keys; key++) {
-    endpoints.push((await verifyAci(provider, options)).endpoints[0])
+    endpoints.push((await verifyProvider(provider, options)).endpoints[0])
     server.rotate()
   }
   await server.close()

@@ -3,7 +3,7 @@ import fc from 'fast-check'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ChannelError } from '../../client/errors.ts'
 import { EvidenceError } from '../../attestation/errors.ts'
-import type { AciProvider } from '../../src/config/index.ts'
+import type { AttestedProvider } from '../../src/config/index.ts'
 import { Identities } from '../../src/identities.ts'
 import type { SessionId } from '../../src/ids.ts'
 import type { LogEvent } from '../../src/log.ts'
@@ -17,7 +17,7 @@ import { verifiedEndpoints } from './endpoint.ts'
 const clock = fakeClock()
 const KEYS = 4
 let endpoints: readonly VerifiedEndpoint[]
-let provider: AciProvider
+let provider: AttestedProvider
 
 beforeAll(async () => {
   const verified = await verifiedEndpoints(clock, KEYS)
