@@ -4,15 +4,27 @@ import {
   verifySession,
   type VerifiedEndpoint,
 } from '@vouchgate/attestation'
+import { execFile } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
-import { copyFileSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import {
+  copyFileSync,
+  existsSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
+import { promisify } from 'node:util'
 import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { failureOf } from '../../cli/exit.ts'
 import { describeConfig } from '../../src/config/index.ts'
 import { isProviderId, isSessionId, type SessionId } from '../../src/ids.ts'
 import type { LogEvent } from '../../src/log.ts'
+import { SessionFileError } from '../../src/session-file-error.ts'
 import { SessionFile } from '../../src/session-file.ts'
 import { SessionStore } from '../../src/session-store.ts'
 import { fakeClock, TEST_TIME } from '../support/clock.ts'
@@ -330,6 +342,29 @@ describe('a file that is not ours, or not whole', () => {
     await expect(open()).rejects.toMatchObject({ code: 'session_file_unavailable' })
   })
 
+  test.each([
+    ['without', [], 'session_file_unavailable', false],
+    ['with', ['--allow-fs-write='], 'opened', true],
+  ])('%s the right to write it', async (_, flags, expected, there) => {
+    const script = `
+      import('./src/session-database.ts')
+        .then(({ openSessionDatabase }) => openSessionDatabase(process.argv[1], 1 << 20))
+        .then(() => 'opened', ({ code }) => code)
+        .then((text) => process.stdout.write(text))`
+    const { stdout } = await promisify(execFile)(process.execPath, [
+      '--permission',
+      '--allow-fs-read=*',
+      ...flags.map((flag) => flag + path),
+      '--no-warnings',
+      '--conditions=source',
+      '--input-type=module',
+      '--eval',
+      script,
+      path,
+    ])
+    expect([stdout, existsSync(path)]).toEqual([expected, there])
+  })
+
   test('that is a folder is unavailable', async () => {
     path = folder
     await expect(open()).rejects.toMatchObject({ code: 'session_file_unavailable' })
@@ -396,6 +431,16 @@ describe('a gateway that is restarted', () => {
     expect(written).not.toContain('upstream-secret')
     const report = await world.call('/v1/aci/attestation')
     expect(report.at('attestation.evidence.boot.self_check.fs_write_denied')).toBe('not_held')
+  })
+})
+
+test('a gateway whose file is damaged does not start, and says why in a code', async () => {
+  writeFileSync(path, randomBytes(10_000))
+  const started = startWorld({ clock, edit: (file) => Object.assign(file, { sessions: { path } }) })
+  await expect(started).rejects.toMatchObject({ code: 'session_file_corrupt' })
+  expect(failureOf(new SessionFileError('session_file_corrupt'))).toMatchObject({
+    exit: 1,
+    code: 'session_file_corrupt',
   })
 })
 
