@@ -196,6 +196,14 @@ describe('a file of this run', () => {
     expect([rows('sessions'), rows('evidence')]).toEqual([0, 0])
   })
 
+  test('shows only what earlier runs kept: what this run has dropped is gone before it is written', async () => {
+    const file = await open()
+    const { id } = await kept(file, { citedFor: 1000 })
+    file.flush()
+    file.drop(id)
+    expect(await file.find(id)).toBeNull()
+  })
+
   test('holds the live set and what receipts cite after a thousand rounds', async () => {
     const file = await open(8 << 20)
     const store = new SessionStore(file)
