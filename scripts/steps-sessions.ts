@@ -13,7 +13,10 @@ export const SESSION_SUITES: readonly (readonly [path: string, tests: readonly s
   ['src/routing.ts', ['test/src/routing.test.ts']],
   ['src/upstream/serving.ts', ['test/src/routing.test.ts']],
   ['src/upstream/breaker.ts', ['test/src/routing.test.ts']],
-  ['src/attempt.ts', ['test/src/balanced.test.ts', 'test/src/refusals.test.ts']],
+  [
+    'src/attempt.ts',
+    ['test/src/balanced.test.ts', 'test/src/refusals.test.ts', 'test/src/lifecycle.test.ts'],
+  ],
   ['src/dispatch.ts', ['test/src/routing.test.ts', 'test/src/chat.test.ts']],
   ['src/gateway.ts', ['test/src/session-file.test.ts', 'test/src/operation.test.ts']],
   ['enclave/self-check.ts', ['test/enclave/self-check.test.ts']],

@@ -265,7 +265,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   // client/: the key is compared before a socket is handed over
   ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
   // src/: checks that the types make already, made again at run time
-  ['src/upstream/channel.ts', '    this.#check()\n    await send', '    await send'],
+  ['src/upstream/channel.ts', '    this.#check()\n    const { seal }', '    const { seal }'],
 ]
 
 /** Refusals that another one, further on, makes again: no input can tell them from their absence. */
@@ -290,6 +290,16 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'src/session-slot.ts',
     'refusal 5:',
     'a session id is always a digest; this only narrows its type',
+  ],
+  [
+    'src/session-database.ts',
+    'refusal 2:',
+    'what cannot be looked at cannot be opened either, with the same code',
+  ],
+  [
+    'src/attempt.ts',
+    'refusal 2:',
+    'a route names a provider that the configuration has; this only narrows its type',
   ],
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

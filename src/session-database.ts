@@ -20,21 +20,26 @@ const SCHEMA = [
  * over `maxBytes` is left as it is. Throws `SessionFileError`.
  */
 export async function openSessionDatabase(path: string, maxBytes: number): Promise<DatabaseSync> {
-  checkPlace(path, maxBytes)
+  const there = checkPlace(path, maxBytes)
   // Loaded here alone: Node's permission model does not stop this module from writing files.
   const { DatabaseSync } = await import('node:sqlite')
   let database: DatabaseSync | null = null
   try {
+    // Read first: to open for writing may move another application's log into its file.
+    if (there) database = new DatabaseSync(path, { readOnly: true, timeout: 0 })
+    if (database !== null && !isEmpty(database)) checkOurs(database)
+    database?.close()
     database = new DatabaseSync(path, { allowExtension: false, timeout: 0 })
     prepare(database, maxBytes)
     return database
   } catch (error) {
-    database?.close()
+    if (database?.isOpen === true) database.close()
     throw sessionFileErrorOf(error)
   }
 }
 
-function checkPlace(path: string, maxBytes: number): void {
+/** Whether there is a file. */
+function checkPlace(path: string, maxBytes: number): boolean {
   if ('permission' in process && !process.permission.has('fs.write', path)) {
     throw new SessionFileError('session_file_unavailable')
   }
@@ -44,9 +49,10 @@ function checkPlace(path: string, maxBytes: number): void {
   } catch {
     throw new SessionFileError('session_file_unavailable')
   }
-  if (stat === undefined) return
+  if (stat === undefined) return false
   if (!stat.isFile()) throw new SessionFileError('session_file_unavailable')
   if (stat.size > maxBytes) throw new SessionFileError('session_file_too_large')
+  return true
 }
 
 function prepare(database: DatabaseSync, maxBytes: number): void {

@@ -32,6 +32,8 @@ interface Change {
 }
 
 const MAX_IDENTITIES = 16_384
+/** How long what nobody cites may stand where nothing else is to be written. It is shown to nobody. */
+const SWEEP_SECONDS = 60
 /** How often room is made for one batch. */
 const MAX_ROOM = 16
 
@@ -46,6 +48,7 @@ export class SessionFile implements SessionArchive {
   readonly #changes = new Map<SessionId, Change>()
   #identities: Identity[] = []
   #failure: SessionFileErrorCode | null = null
+  #sweepAt: UnixSeconds = 0
 
   private constructor(database: DatabaseSync, options: SessionFileOptions) {
     this.#database = database
@@ -108,7 +111,7 @@ export class SessionFile implements SessionArchive {
 
   /** Writes what has changed, in one transaction, and drops what no receipt cites any more. Never throws. */
   flush(): void {
-    if (!this.#database.isOpen) return
+    if (!this.#database.isOpen || !this.#isDue()) return
     for (let tries = 0; tries < MAX_ROOM; tries++) {
       const failure = this.#transaction(() => this.#write())
       if (failure === null) {
@@ -152,6 +155,13 @@ export class SessionFile implements SessionArchive {
     )
     this.#dropUncited()
     this.#dropEvidence()
+  }
+
+  #isDue(): boolean {
+    const now = this.#options.clock.now()
+    const due = this.#changes.size > 0 || this.#identities.length > 0 || now >= this.#sweepAt
+    if (due) this.#sweepAt = now + SWEEP_SECONDS
+    return due
   }
 
   #write(): void {

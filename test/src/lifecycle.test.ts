@@ -80,6 +80,32 @@ describe('a provider whose verification begins to fail', () => {
   })
 })
 
+test('a prompt that waited until its session had expired is sent under a new one', async () => {
+  await world.close()
+  world = await startWorld({
+    edit: (file) => Object.assign(file.limits, { connections_per_provider: 1 }),
+  })
+  await world.gateway.tick()
+  const until = world.clock.now() + 550
+  world.model.evidence.keyset = (keyset) => ({ ...keyset, not_after: until })
+  world.clock.advance(450)
+  await world.gateway.tick()
+  world.model.evidence.keyset = (keyset) => keyset
+  const [short = ''] = await sessionIds(world, '?upstream_name=tee')
+  const { ended } = await running()
+  const waiting = world.chat(prompt('secure'))
+  await expect
+    .poll(() => world.call('/metrics').then(({ text }) => text))
+    .toContain('vouchgate_prompts_in_flight 2')
+  world.clock.set(until)
+  const answers = await Promise.all([ended, waiting])
+  expect(answers.map(({ status }) => status)).toEqual([200, 200])
+  const receipts = await Promise.all(answers.map((answer) => receiptOf(world, answer)))
+  const cited = receipts.map((receipt) => eventOf(receipt, 'upstream.verified')?.['session_id'])
+  expect(cited[0]).toBe(short)
+  expect(cited[1]).not.toBe(short)
+})
+
 describe('a session that was just superseded', () => {
   test('serves those who pinned it, for as long as the list shows it', async () => {
     const [old = ''] = await sessionIds(world, '?upstream_name=tee')

@@ -195,6 +195,33 @@ describe('a newer round', () => {
     expect(at.rounds).toBe(3)
   })
 
+  test('that is lost is not replaced by what it had superseded', async () => {
+    await at.round([0])
+    await refreshAfter(420, [0])
+    at.next = new ChannelError('channel_unreachable')
+    at.sessions.evict(provider.id, (await at.acquire()).id, 'internal')
+    expect(at.listed).toHaveLength(1)
+    await expect(at.acquire()).rejects.toMatchObject({ reason: 'channel_unreachable' })
+    expect(at.state).toMatchObject({ state: 'refused', verifiedUntil: null })
+  })
+
+  test('that comes to the record of a superseded session takes its place', async () => {
+    /** Again within the same second: losing a session makes a round due. */
+    const again = async (sameEvidence: boolean, shown: Round): Promise<void> => {
+      const [, lost] = at.listed
+      if (lost !== undefined) at.sessions.evict(provider.id, lost, 'internal')
+      at.sameEvidence = sameEvidence
+      await at.round(shown)
+    }
+    await again(true, [0, 1])
+    const [id] = at.listed
+    await again(false, [0, 2])
+    await again(true, [0])
+    expect(at.listed).toContain(id)
+    expect(new Set(at.listed).size).toBe(at.listed.length)
+    expect((await at.acquire()).id).toBe(id)
+  })
+
   test('of a lost key takes the superseded ones of that key along', async () => {
     await at.round([0])
     await refreshAfter(420, [0])
@@ -347,6 +374,26 @@ test('a thousand rounds leave the live set and what receipts cite', async () => 
   for (const id of cited) at.store.release(id)
   expect(at.store.size).toBe(2)
   expect(at.channels.filter(({ closed }) => !closed)).toHaveLength(2)
+})
+
+test('sessions that wait for the end of their grace do not add up without bound', async () => {
+  for (let round = 0; round < 300; round++) {
+    await at.round([0, 1])
+    const [, lost] = at.listed
+    if (lost !== undefined) at.sessions.evict(provider.id, lost, 'internal')
+  }
+  await at.round([0, 1])
+  expect(at.listed).toHaveLength(256)
+  expect(at.store.size).toBe(256)
+})
+
+test('a session that is not kept can be neither cited nor given back', async () => {
+  await at.round([0])
+  const [id] = at.listed
+  at.sessions.close()
+  if (id === undefined) throw new Error('expected a session')
+  expect(() => at.store.cite(id, 1)).toThrow('the session is not kept')
+  expect(() => at.store.release(id)).toThrow('the session is not kept')
 })
 
 type Step =

@@ -304,6 +304,19 @@ describe('a file that is not ours, or not whole', () => {
     await refused('session_file_foreign')
   })
 
+  test('of another application keeps what it has not yet moved out of its own log', async () => {
+    const theirs = join(folder, 'theirs.db')
+    const database = new DatabaseSync(theirs)
+    database.exec('PRAGMA journal_mode = WAL; CREATE TABLE a (b)')
+    database.exec('PRAGMA wal_checkpoint(TRUNCATE); INSERT INTO a VALUES (1)')
+    copyFileSync(theirs, path)
+    copyFileSync(`${theirs}-wal`, `${path}-wal`)
+    database.close()
+    const log = readFileSync(`${path}-wal`)
+    await refused('session_file_foreign')
+    expect(readFileSync(`${path}-wal`).equals(log)).toBe(true)
+  })
+
   test('with our id and another version is refused', async () => {
     await filled()
     write('PRAGMA user_version = 2')
@@ -343,6 +356,20 @@ describe('a file that is not ours, or not whole', () => {
     damaged.fill(0xff, 4096, damaged.length)
     writeFileSync(path, damaged)
     await refused('session_file_corrupt')
+  })
+
+  test('whose evidence is damaged, though everything else can be read, is refused', async () => {
+    await filled()
+    const damaged = bytes()
+    // The pointer to the next page of one long value.
+    damaged.fill(0xff, damaged.length - 3 * 4096, damaged.length - 3 * 4096 + 4)
+    writeFileSync(path, damaged)
+    await refused('session_file_corrupt')
+  })
+
+  test('that is a device is unavailable, and nothing is written to it', async () => {
+    path = '/dev/null'
+    await expect(open()).rejects.toMatchObject({ code: 'session_file_unavailable' })
   })
 
   test('in a folder that is not there is unavailable', async () => {
