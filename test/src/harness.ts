@@ -73,6 +73,7 @@ export interface WorldOptions {
   readonly edit?: (file: ConfigDocument) => void
   /** Draws among routes of one priority; by default the first that is listed. */
   readonly draw?: () => number
+  readonly recordTo?: string
 }
 
 export type ConfigDocument = ReturnType<typeof configFile>
@@ -183,6 +184,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     jitter: () => 0,
     draw: options.draw ?? (() => 0),
     tickMs: 1_000_000,
+    ...(options.recordTo === undefined ? {} : { recordTo: options.recordTo }),
   })
   const agent = new Agent({ connect: { rejectUnauthorized: false }, allowH2: false })
   const call: World['call'] = (path, given = {}) => callGateway(gateway.url + path, agent, given)
