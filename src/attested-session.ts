@@ -13,6 +13,8 @@ export interface Closable {
   close(): Promise<void>
   /** Requests that have not been written yet must not be. */
   revoke(): void
+  /** Whether a connection to what was verified is open now. */
+  readonly connected: boolean
 }
 
 export interface SessionFields<Channel extends Closable> {

@@ -40,6 +40,10 @@ export class LiveSessions<Channel extends Closable> {
     return this.list().find((session) => session.id === id) ?? null
   }
 
+  isNewest(session: Session<Channel>): boolean {
+    return this.#rounds[0]?.includes(session) === true
+  }
+
   /** For a client that pins nothing: those of the newest round in turn. Null where one must be verified first. */
   next(): Session<Channel> | null {
     this.list()

@@ -134,17 +134,22 @@ export class SessionSlot<Channel extends Closable> {
 
   /**
    * Takes a session out at once; the next request verifies again. Where its TLS key was not found, every session
-   * with that key goes: their clients would not find it either.
+   * with that key goes: their clients would not find it either. A key that other connections end in is there, and
+   * a balancer led elsewhere: its session stays for who pinned it, and everybody else gets a newer one.
    */
   evict(id: SessionId, reason: Failure): void {
     const session = this.#live.find(id)
     if (session === null) return
-    const { tlsKey } = session
-    const lostKey = reason === 'channel_key_mismatch' ? tlsKey : null
-    this.#live.retireWhere(
-      (each) => each.id === id || (lostKey !== null && each.tlsKey === lostKey),
-      reason,
-    )
+    const { tlsKey, channel } = session
+    const notFound = reason === 'channel_key_mismatch' && tlsKey !== null
+    const stays = notFound && channel.connected
+    if (stays && !this.#live.isNewest(session)) return
+    if (!stays) {
+      this.#live.retireWhere(
+        (each) => each.id === id || (notFound && each.tlsKey === tlsKey),
+        reason,
+      )
+    }
     this.#lost = true
     this.#refreshAt = 0
     this.#announce()

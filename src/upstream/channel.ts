@@ -74,6 +74,10 @@ export class VerifiedChannel {
     opening.end()
   }
 
+  get connected(): boolean {
+    return this.#pool.stats.connected > 0
+  }
+
   /** What the endpoint was verified from has been refused: requests that wait for a connection are not sent. */
   revoke(): void {
     this.#revoked = true

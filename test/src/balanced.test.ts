@@ -107,6 +107,22 @@ describe('two nodes behind a balancer that alternates', () => {
   })
 })
 
+test('a node that a balancer does not lead to keeps its streams while another one is verified', async () => {
+  first.chat.chunkDelayMs = 50
+  const running = world.chat(prompt('secure', { stream: true }))
+  await expect.poll(() => prompts(first)).toBe(1)
+  const [old] = await sessionIds(world, '?upstream_name=tee')
+  balancer.point([second.origin], { drop: false })
+  const answer = await world.chat(prompt('secure'))
+  expect([answer.status, await citedKey(answer)]).toEqual([200, second.spkiSha256()])
+  expect(await sessionIds(world, '?upstream_name=tee')).toContain(old)
+  expect((await running).text.endsWith('data: [DONE]\n\n')).toBe(true)
+  balancer.point([second.origin])
+  const pinned = await world.chat({ ...prompt('secure'), provider: { aci_session_ids: [old] } })
+  expect([pinned.status, pinned.at('error.code')]).toEqual([412, 'session_not_accepted'])
+  expect(await sessionIds(world, '?upstream_name=tee')).not.toContain(old)
+})
+
 describe('a node that is gone', () => {
   test('is found to be, and the next one is verified before it gets a byte', async () => {
     const before = await verifications()

@@ -29,6 +29,7 @@ interface Channel {
   readonly endpoint: VerifiedEndpoint
   closed: boolean
   revoked: boolean
+  connected: boolean
   close(): Promise<void>
   revoke(): void
 }
@@ -91,6 +92,7 @@ class Fixture {
       endpoint,
       closed: false,
       revoked: false,
+      connected: false,
       close: async () => void (channel.closed = true),
       revoke: () => void (channel.revoked = true),
     }
@@ -193,6 +195,26 @@ describe('a newer round', () => {
     at.sessions.evict(provider.id, lost.id, 'channel_key_mismatch')
     expect(keyOf((await at.acquire()).channel)).toBe(0)
     expect(at.rounds).toBe(3)
+  })
+
+  test('whose key other connections end in stays for who pinned it, and is verified anew for all others', async () => {
+    await at.round([0])
+    const [id] = at.listed
+    const busy = at.channels[0]
+    if (id === undefined || busy === undefined) throw new Error('expected a session')
+    busy.connected = true
+    at.next = [1]
+    at.sessions.evict(provider.id, id, 'channel_key_mismatch')
+    expect(at.listed).toEqual([id])
+    expect(keyOf((await at.acquire()).channel)).toBe(1)
+    expect((await at.acquire([id])).id).toBe(id)
+    // Of one that is not the newest nobody has to be told.
+    at.sessions.evict(provider.id, id, 'channel_key_mismatch')
+    await at.acquire()
+    expect(at.rounds).toBe(2)
+    busy.connected = false
+    at.sessions.evict(provider.id, id, 'channel_key_mismatch')
+    expect(at.listed).not.toContain(id)
   })
 
   test('that is lost is not replaced by what it had superseded', async () => {

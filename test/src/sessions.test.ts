@@ -62,6 +62,7 @@ interface Fixture {
 
 class FakeChannel {
   closed = false
+  readonly connected = false
   revoked = false
   revoke(): void {
     this.revoked = true

@@ -5,8 +5,8 @@ import { listen, portOf, stop } from './ports.ts'
 export interface Balancer {
   /** `https://127.0.0.1:port` */
   readonly origin: string
-  /** From now on, beginning with the first of them: `https://host:port` of the nodes. Drops what is open. */
-  point(targets: readonly string[]): void
+  /** From now on, beginning with the first of them: `https://host:port` of the nodes. Drops what is open by default. */
+  point(targets: readonly string[], options?: { readonly drop: boolean }): void
   /** TCP connections ever accepted. */
   connections(): number
   /** Ends every open connection. */
@@ -44,10 +44,10 @@ export async function startBalancer(first: readonly string[]): Promise<Balancer>
   }
   return {
     origin: `https://127.0.0.1:${portOf(server)}`,
-    point: (to) => {
+    point: (to, { drop } = { drop: true }) => {
       targets = to
       turn = 0
-      dropAll()
+      if (drop) dropAll()
     },
     connections: () => connections,
     dropAll,
