@@ -77,3 +77,22 @@ export const SESSION_STEPS: readonly (readonly [
   ['enclave/self-check.ts', ' && !probe.execArgv.some((flag) => flag.startsWith(WRITE_FLAG))', ''],
   ['client/pinned.ts', '      opened.socket.destroy()\n', ''],
 ]
+
+/** As `EQUIVALENT` in `steps.ts`. */
+export const SESSION_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
+  [
+    'src/session-slot.ts',
+    'refusal 5:',
+    'a session id is always a digest; this only narrows its type',
+  ],
+  [
+    'src/session-database.ts',
+    'refusal 2:',
+    'what cannot be looked at cannot be opened either, with the same code',
+  ],
+  [
+    'src/attempt.ts',
+    'refusal 2:',
+    'a route names a provider that the configuration has; this only narrows its type',
+  ],
+]

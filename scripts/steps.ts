@@ -1,5 +1,5 @@
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
-import { SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
+import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -286,20 +286,6 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'refusal 3:',
     'the discarded body cannot be read either, with the same code',
   ],
-  [
-    'src/session-slot.ts',
-    'refusal 5:',
-    'a session id is always a digest; this only narrows its type',
-  ],
-  [
-    'src/session-database.ts',
-    'refusal 2:',
-    'what cannot be looked at cannot be opened either, with the same code',
-  ],
-  [
-    'src/attempt.ts',
-    'refusal 2:',
-    'a route names a provider that the configuration has; this only narrows its type',
-  ],
+  ...SESSION_EQUIVALENT,
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

@@ -228,9 +228,8 @@ export class SessionFile implements SessionArchive {
     )
     if (row === undefined) return null
     const summary = parseJson(String(row['summary']))
-    const members = typeof summary === 'object' ? summary : null
     const evidence = { digest: row['digest'], data: row['data'] }
-    const document = parseSession({ ...members, evidence })
+    const document = parseSession(Object.assign({}, summary, { evidence }))
     const found = await verifySession(document)
     if (found.id === id) return document
     this.#failed('session_file_corrupt')

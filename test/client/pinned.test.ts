@@ -139,7 +139,7 @@ describe('where a balancer may lead to other keys', () => {
   async function inTurn(peers: readonly Peer[]): Promise<{ origin: string; opened: () => number }> {
     const balancer = await startBalancer(peers.map(({ port }) => `https://127.0.0.1:${port}`))
     cleanups.push(() => balancer.close())
-    return { origin: balancer.origin, opened: balancer.connections }
+    return { origin: balancer.origin, opened: () => balancer.connections() }
   }
   const pinnedPost = async (origin: string, options: PinOptions, identity: TlsIdentity) => {
     const connect = pinnedConnector(digestOf(identity), { timeoutMs: 5000, ...options })

@@ -1,5 +1,5 @@
 import { encodeUtf8, type VerifiedEndpoint } from '@vouchgate/attestation'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { ChannelError } from '../../client/errors.ts'
 import { EvidenceError } from '../../attestation/errors.ts'
@@ -122,7 +122,7 @@ describe('a round that verifies several channels', () => {
     await at.round([0, 1, 2])
     const keys: number[] = []
     for (let turn = 0; turn < 6; turn++) keys.push(keyOf((await at.acquire()).channel))
-    expect(keys.toSorted()).toEqual([0, 0, 1, 1, 2, 2])
+    expect(keys.toSorted((left, right) => left - right)).toEqual([0, 0, 1, 1, 2, 2])
   })
 
   test('serves whichever pinned ones there are', async () => {
@@ -361,19 +361,20 @@ describe('a machine', () => {
       member: 'ppid' as const,
       value: index.toString(16).padStart(32, '0'),
     }))
-    const value = String(endpoints[0]?.claims.extra['ppid'])
-    const events: LogEvent[] = []
-    const identities = new Identities({
-      log: (event) => void events.push(event),
-      metrics: at.metrics,
-      known: [{ provider: provider.id, member: 'ppid', value }, ...others],
-    })
-    if (endpoints[0] !== undefined) {
-      identities.seen(provider.id, endpoints[0])
-      expect(events).toHaveLength(1)
-      identities.seen(provider.id, endpoints[0])
-    }
-    expect(events).toHaveLength(1)
+    const [endpoint] = endpoints
+    if (endpoint === undefined) throw new Error('expected an endpoint')
+    const { ppid, fmspc } = endpoint.claims.extra
+    const known = [
+      { provider: provider.id, member: 'ppid' as const, value: String(ppid) },
+      ...others,
+      { provider: provider.id, member: 'fmspc' as const, value: String(fmspc) },
+    ]
+    const log = (event: LogEvent): void => void at.events.push(event)
+    const identities = new Identities({ log, metrics: at.metrics, known })
+    identities.seen(provider.id, endpoint)
+    expect(first().map((event) => Reflect.get(event, 'identity'))).toEqual(['ppid'])
+    identities.seen(provider.id, endpoint)
+    expect(first()).toHaveLength(1)
   })
 })
 

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { consentToPlaintext } from '../../src/consent.ts'
 import type { Model, Route } from '../../src/config/index.ts'
