@@ -7,14 +7,14 @@ import type { Pass } from './upstream/serving.ts'
 import type { Access } from './upstream/upstream.ts'
 
 /** What is known of attested providers. */
-export interface KnownSessions {
+interface KnownSessions {
   state(provider: ProviderId): ProviderState
   /** The sessions that can serve now. */
   current(provider: ProviderId): readonly SessionId[]
 }
 
 /** Which routes are left alone because they keep failing. */
-export interface KnownServing {
+interface KnownServing {
   enter(route: Route): Pass | null
   admits(route: Route): boolean
   waitSeconds(route: Route): number
