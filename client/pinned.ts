@@ -131,9 +131,7 @@ export function pinnedConnector(
   return connectorOf(async (target) => {
     const deadline = performance.now() + timeoutMs
     for (let attempt = 0; attempt < attempts; attempt++) {
-      const left = deadline - performance.now()
-      if (left <= 0) throw new ChannelError('channel_timeout')
-      const opened = await openTls(target, left)
+      const opened = await openTls(target, deadline - performance.now())
       if (sameDigest(opened.spkiSha256, expected)) return opened.socket
       opened.socket.destroy()
     }

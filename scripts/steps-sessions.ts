@@ -36,7 +36,7 @@ export const SESSION_STEPS: readonly (readonly [
   ['src/session-slot.ts', 'for (const session of this.#live.list()) session.revoke()', ''],
   ['src/session-slot.ts', 'filter(({ expiresAt }) => expiresAt > now)', 'filter(() => true)'],
   ['src/session-slot.ts', 'this.#lost ? null : this.#live.next()', 'this.#live.next()'],
-  ['src/session-slot.ts', ' || (lostKey !== null && each.tlsKey === lostKey)', ''],
+  ['src/session-slot.ts', ' || (notFound && each.tlsKey === tlsKey)', ''],
   ['src/session-slot.ts', 'this.#verifying ??= this', 'this.#verifying = this'],
   // What is listed is what serves.
   [
@@ -84,6 +84,11 @@ export const SESSION_EQUIVALENT: readonly (readonly [file: string, name: string,
     'src/session-slot.ts',
     'refusal 5:',
     'a session id is always a digest; this only narrows its type',
+  ],
+  [
+    'enclave/self-check.ts',
+    'refusal 1:',
+    'a line that is not there cannot be read either, and the fact is unknown for that',
   ],
   [
     'src/session-database.ts',
