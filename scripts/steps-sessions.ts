@@ -38,6 +38,8 @@ export const SESSION_STEPS: readonly (readonly [
   ['src/session-slot.ts', 'this.#lost ? null : this.#live.next()', 'this.#live.next()'],
   ['src/session-slot.ts', ' || (notFound && each.tlsKey === tlsKey)', ''],
   ['src/session-slot.ts', 'this.#verifying ??= this', 'this.#verifying = this'],
+  ['src/session-slot.ts', '    if (stays && !this.#live.isNewest(session)) return\n', ''],
+  ['src/session-slot.ts', 'notFound && channel.connected', 'notFound && !channel.connected'],
   // What is listed is what serves.
   [
     'src/live-sessions.ts',
