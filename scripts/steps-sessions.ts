@@ -98,6 +98,11 @@ export const SESSION_EQUIVALENT: readonly (readonly [file: string, name: string,
     'what cannot be looked at cannot be opened either, with the same code',
   ],
   [
+    'src/session-database.ts',
+    'refusal 3:',
+    'SQLite refuses folders and devices with the same code; here they are not even opened',
+  ],
+  [
     'src/attempt.ts',
     'refusal 2:',
     'a route names a provider that the configuration has; this only narrows its type',
