@@ -1,5 +1,6 @@
 import type { ProviderKind } from '@vouchgate/attestation'
 import { collectAci } from '../../client/collect.ts'
+import type { Nodes } from '../upstream/nodes.ts'
 import type { Seal } from '../upstream/seal.ts'
 import type { Collect } from './collect.ts'
 import { collectNearDirect } from './near-direct.ts'
@@ -8,6 +9,8 @@ interface KindEntry {
   readonly collect: Collect
   /** How prompts are encrypted to the key that this kind attests; null where TLS ends in the TEE. */
   readonly seal: Seal | null
+  /** Whether one origin of this kind may be several machines, each with a TLS key of its own. */
+  readonly nodes: Nodes
 }
 
 /** Every kind of provider that is verified, each entry complete. What judges the evidence is `appraiseEvidence`. */
@@ -17,6 +20,7 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     collect: ({ origin }, { nonce, attested, pcs, weigh, clock }) =>
       collectAci({ origin, nonce, fetch: attested, pcs, weigh, clock }),
     seal: null,
+    nodes: 'several',
   },
-  'near-direct': { collect: collectNearDirect, seal: null },
+  'near-direct': { collect: collectNearDirect, seal: null, nodes: 'several' },
 })
