@@ -7,6 +7,8 @@ import { parseJson } from '../json.ts'
 import { verifyEndpoint } from '../verify.ts'
 import { decodeProviderEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
+import { appraiseDstackVllm } from './dstack-vllm.ts'
+import { appraiseNearCloud } from './near-cloud.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
 
@@ -25,6 +27,8 @@ export interface AppraiseInput {
 const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.freeze({
   __proto__: null,
   'near-direct': appraiseNearDirect,
+  'near-cloud': appraiseNearCloud,
+  'dstack-vllm': appraiseDstackVllm,
 })
 
 const formatSchema = z.object({ format: z.string() })

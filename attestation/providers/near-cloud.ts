@@ -15,13 +15,7 @@ import { challengeOf } from './freshness.ts'
 import type { AppraiseKind, Appraised, KindInput } from './kind.ts'
 import { readNearCloudReport } from './near-cloud-report.ts'
 import { checkSubject } from './near-direct.ts'
-import {
-  checkReportData,
-  keysOf,
-  launchOf,
-  verifyNearNode,
-  type NearNode,
-} from './near-node.ts'
+import { checkReportData, keysOf, launchOf, verifyNearNode, type NearNode } from './near-node.ts'
 import type { NearReport } from './near-report.ts'
 
 export const NEAR_CLOUD_DOCUMENTS = {

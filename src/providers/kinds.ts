@@ -1,7 +1,10 @@
 import type { ProviderKind } from '@vouchgate/attestation'
 import { collectAci } from '../../client/collect.ts'
+import { sealNear } from '../upstream/seal-near.ts'
 import type { Seal } from '../upstream/seal.ts'
 import type { Collect } from './collect.ts'
+import { collectDstackVllm } from './dstack-vllm.ts'
+import { collectNearCloud } from './near-cloud.ts'
 import { collectNearDirect } from './near-direct.ts'
 
 interface KindEntry {
@@ -19,4 +22,6 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     seal: null,
   },
   'near-direct': { collect: collectNearDirect, seal: null },
+  'near-cloud': { collect: collectNearCloud, seal: sealNear },
+  'dstack-vllm': { collect: collectDstackVllm, seal: null },
 })
