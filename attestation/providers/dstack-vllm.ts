@@ -24,10 +24,9 @@ export const VLLM_REPORT = 'report'
  */
 export const appraiseDstackVllm: AppraiseKind = async (input) => {
   const { evidence, policy } = input
-  // 1. The report answers this challenge and, where it names a model, is about this one.
+  // 1. The report answers this challenge.
   const nonce = challengeOf(evidence)
   const report = readVllmReport(documentOf(evidence, VLLM_REPORT), nonce)
-  checkModel(report, evidence.model)
   // 2. The quote is genuine, of a wanted workload, and commits to the node's keys and to this challenge.
   const quote = await acceptTdx(fromHex(report.intel_quote), input)
   await checkKeys(report, quote, nonce)
@@ -35,9 +34,10 @@ export const appraiseDstackVllm: AppraiseKind = async (input) => {
   const launch = await launchOf(report, quote, input)
   // 4. The GPUs are genuine and answered the same challenge.
   const gpus = await gpusOf(report, nonce, quote, input)
-  // 5. There is an attested key for prompts to travel to, and the connection ends in it.
+  // 5. Prompts have an attested key to travel to, the connection ends in it, and behind it is this model.
   const digest = tlsKeyOf(report)
   checkObserved(digest, evidence)
+  checkModel(report, evidence.model)
   return [
     {
       bindings: [{ kind: 'tls-spki-sha256', digest }],
