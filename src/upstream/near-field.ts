@@ -44,8 +44,7 @@ function messageKey(privateKey: KeyObject, publicKey: KeyObject): Uint8Array {
 }
 
 /** Whether a string has the form of a sealed one; plaintext of that form does not open. */
-export const looksSealed = (text: string): boolean =>
-  text.length >= MIN_SEALED_DIGITS && SEALED.test(text)
+const looksSealed = (text: string): boolean => text.length >= MIN_SEALED_DIGITS && SEALED.test(text)
 
 /** Encrypts to the holder of an Ed25519 key. */
 export class NearRecipient {

@@ -44,6 +44,8 @@ export interface AttestedHost {
   readonly td: DstackTd
   readonly behaviour: ReportBehaviour
   spkiSha256(): string
+  /** PEM of the self-signed certificate. */
+  certificatePem(): string
   /** Of every request that is no attestation request, in order. */
   readonly bodies: Bytes[]
   /** `Authorization` of every request, in order; null where there was none. */
@@ -67,7 +69,7 @@ export interface AttestedHostOptions extends DstackTdOptions {
   readonly authorised?: boolean
 }
 
-export const REPORT_PATH = '/v1/attestation/report'
+const REPORT_PATH = '/v1/attestation/report'
 
 export const newBehaviour = (): ReportBehaviour => ({
   nonce: (asked) => asked,
@@ -157,6 +159,7 @@ export async function startAttestedHost(options: AttestedHostOptions): Promise<A
     bodies,
     credentials,
     spkiSha256: () => identity.spkiSha256,
+    certificatePem: () => identity.cert,
     promptBytes: () => promptBytes,
     reports: () => reports,
     connections: traffic.connections,

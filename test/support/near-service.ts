@@ -24,7 +24,7 @@ export const NEAR_MODEL = 'Qwen/Qwen3.5-122B-A10B'
 
 type Json = Record<string, unknown>
 
-export interface CryptoBehaviour {
+interface CryptoBehaviour {
   /** `none`: the node, or somebody in front of it, answers in clear. */
   encrypt: 'all' | 'none'
   /** The reply is encrypted to this key instead of the client's. */

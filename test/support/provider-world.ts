@@ -63,7 +63,7 @@ export interface Asked {
   readonly policy: ProviderPolicy
 }
 
-export function providerOf({ kind, origin, model, policy }: Asked): AttestedProvider {
+function providerOf({ kind, origin, model, policy }: Asked): AttestedProvider {
   const id = 'provider'
   if (!isProviderId(id)) throw new TypeError('not a provider id')
   return { kind, id, origin, model, policy, apiKey: new Sensitive('key'), refreshSeconds: 600 }
