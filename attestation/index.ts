@@ -1,3 +1,4 @@
+import { VerifiedAciService } from './aci/service.ts'
 import { VerifiedEndpoint } from './endpoint.ts'
 
 export { bootSubject, type BootDocument } from './aci/boot.ts'
@@ -98,7 +99,9 @@ export { NEAR_CLOUD_DOCUMENTS } from './providers/near-cloud.ts'
 export { NEAR_REPORT } from './providers/near-direct.ts'
 export { readNearReport } from './providers/near-report.ts'
 export {
+  asRecorded,
   observingPolicy,
+  recordedPolicyOf,
   parseProviderPolicy,
   recordedPolicy,
   tdxOnlyPolicy,
@@ -247,3 +250,7 @@ export { verifyEndpoint, type EndpointInput } from './verify.ts'
 /** Whether a value is a real `VerifiedEndpoint`; a spread, clone or look-alike is not. */
 export const isVerifiedEndpoint = (value: unknown): value is VerifiedEndpoint =>
   VerifiedEndpoint.is(value)
+
+/** Whether an endpoint is an ACI/1 service, which has a keyset. */
+export const isVerifiedAciService = (value: unknown): value is VerifiedAciService =>
+  VerifiedAciService.isService(value)
