@@ -5,13 +5,17 @@ const SEAL = ['test/src/seal-near']
 
 /** As in `SUITES`. */
 export const NEAR_SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
-  [`${PROVIDERS}/near`, [NEAR, VLLM]],
-  [`${PROVIDERS}/dstack-vllm`, [VLLM]],
+  ...['near-direct', 'near-node', 'near-compose', 'near-report'].map(
+    (name) => [`${PROVIDERS}/${name}.ts`, [NEAR, VLLM]] as const,
+  ),
+  ...['near-cloud', 'near-cloud-report'].map(
+    (name) => [`${PROVIDERS}/${name}.ts`, [NEAR]] as const,
+  ),
+  [`${PROVIDERS}/dstack-vllm.ts`, [VLLM]],
   ['client/evidence-fetch.ts', ['test/client', NEAR]],
-  ['src/upstream/near', SEAL],
-  ['src/upstream/seal-near', SEAL],
-  ['src/upstream/opening-sink', SEAL],
-  ['src/upstream/json-rules', SEAL],
+  ...['near-field', 'near-reply', 'near-request', 'seal-near', 'opening-sink', 'json-rules'].map(
+    (name) => [`src/upstream/${name}.ts`, SEAL] as const,
+  ),
 ]
 
 /** Calls, conditions and rules, as in `STEPS`: [file, text, replacement]. */
