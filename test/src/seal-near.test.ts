@@ -440,7 +440,8 @@ describe('a reply', () => {
     ['token ids', completion({}, { token_ids: [1, 2] })],
     ['an unknown member', completion({}, {}, { prompt: 'in clear' })],
     ['words among the usage', completion({}, {}, { usage: { note: ['in clear'] } })],
-    ['no choices', { error: { message: 'in clear' } }],
+    ['an error', { error: { message: 'in clear' } }],
+    ['nothing else, but no choices,', { id: 'chatcmpl-1' }],
   ])('with %s in clear is no reply', async (_, reply) => {
     expect(await failure(() => opened(() => JSON.stringify(reply)))).toBe('not_encrypted')
   })

@@ -459,6 +459,21 @@ describe('the router', () => {
     })
   })
 
+  test.each([
+    ['router', () => router],
+    ['node', () => node],
+  ] as const)('is verified no longer than the collateral of the %s holds', async (_, older) => {
+    const policy = policyOf(vendors, [node.td, router.td])
+    const asked = { kind: 'near-cloud', origin: router.origin, model: NEAR_MODEL, policy } as const
+    const { clock, vendor } = vendors
+    const at = (offset: number) => ({ at: clock.now() - offset })
+    const pcs = async (quote: Uint8Array) =>
+      vendor.collateral(at(hex(quote).includes(older().td.platform.mrtd) ? 86_400 : 0))
+    const [endpoint] = await judged(vendors, await collected(vendors, asked, { pcs }), policy)
+    const [both] = await judged(vendors, await collected(vendors, asked), policy)
+    expect(both.expiresAt - endpoint.expiresAt).toBe(86_400)
+  })
+
   test('is asked for its report without a key where nobody vouches for its certificate', async () => {
     const strict = await newRouter(node, true)
     const policy = policyOf(vendors, [node.td, strict.td])
