@@ -60,12 +60,7 @@ export const NEAR_STEPS: readonly (readonly [file: string, step: string, replace
     'lower(claims.tcb_up_to_date, gateway.quote)',
     'claims.tcb_up_to_date',
   ],
-  [`${PROVIDERS}/dstack-vllm.ts`, '  await checkKeys(report, quote, nonce)\n', ''],
-  [
-    `${PROVIDERS}/dstack-vllm.ts`,
-    '    await checkReportData(quote, [address, fromHex(tls)], nonce)\n',
-    '',
-  ],
+  [`${PROVIDERS}/dstack-vllm.ts`, '  await checkReportData(quote, [address, digest], nonce)\n', ''],
   [
     `${PROVIDERS}/dstack-vllm.ts`,
     'const gpus = await gpusOf(report, nonce, quote, input)',
@@ -76,7 +71,6 @@ export const NEAR_STEPS: readonly (readonly [file: string, step: string, replace
   ['client/evidence-fetch.ts', 'if (socket.authorized) return asked', 'return asked'],
   ['src/upstream/json-rules.ts', 'if (!allows(value)) throw refused()', ''],
   ['src/upstream/json-rules.ts', "if (typeof value !== 'string') throw refused()", ''],
-  ['src/upstream/json-rules.ts', 'unknown = refuse', 'unknown: Rule = (value) => value'],
   ['src/upstream/near-field.ts', 'if (!looksSealed(sealed))', 'if (sealed === "")'],
   ['src/upstream/near-field.ts', "      this.seal('')\n", ''],
   [

@@ -1,8 +1,7 @@
 import { z } from 'zod'
-import { concatBytes, decodeUtf8, equalBytes, fromHex, type Bytes } from '../bytes.ts'
+import { decodeUtf8, fromHex, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { parseJson } from '../json.ts'
-import type { AcceptedQuote } from '../tdx/verdict.ts'
 import { checkObserved } from './channel.ts'
 import { providerClaims } from './claims.ts'
 import { acceptTdx } from './cpu.ts'
@@ -29,13 +28,13 @@ export const appraiseDstackVllm: AppraiseKind = async (input) => {
   const report = readVllmReport(documentOf(evidence, VLLM_REPORT), nonce)
   // 2. The quote is genuine, of a wanted workload, and commits to the node's keys and to this challenge.
   const quote = await acceptTdx(fromHex(report.intel_quote), input)
-  await checkKeys(report, quote, nonce)
+  const { address, digest } = keysOf(report)
+  await checkReportData(quote, [address, digest], nonce)
   // 3. The event log replays to it, and the published configuration is the measured one.
   const launch = await launchOf(report, quote, input)
   // 4. The GPUs are genuine and answered the same challenge.
   const gpus = await gpusOf(report, nonce, quote, input)
-  // 5. Prompts have an attested key to travel to, the connection ends in it, and behind it is this model.
-  const digest = tlsKeyOf(report)
+  // 5. The connection ends in the node, and it serves this model.
   checkObserved(digest, evidence)
   checkModel(report, evidence.model)
   return [
@@ -90,22 +89,11 @@ function addressOf({ signing_address }: NearReport): Bytes {
   return fromHex(hex)
 }
 
-/** With a TLS key the report data holds a hash of both (version 2), without one the address itself (version 1). */
-async function checkKeys(report: NearReport, quote: AcceptedQuote, nonce: string): Promise<void> {
-  const address = addressOf(report)
+/**
+ * Version 1 of the report names no TLS key. It proves a node and no way to it: whoever passes it on can read the prompt.
+ */
+function keysOf(report: NearReport): { readonly address: Bytes; readonly digest: Bytes } {
   const { tls_cert_fingerprint: tls } = report
-  if (tls !== null && tls !== undefined) {
-    await checkReportData(quote, [address, fromHex(tls)], nonce)
-    return
-  }
-  const padded = concatBytes(address, new Uint8Array(32 - address.length))
-  if (!equalBytes(quote.reportData, concatBytes(padded, fromHex(nonce)))) {
-    throw new EvidenceError('provider_keys_not_bound')
-  }
-}
-
-/** Version 1 proves a node and no way to it: whoever passes the report on can read the prompt. */
-function tlsKeyOf({ tls_cert_fingerprint: tls }: NearReport): Bytes {
   if (tls === null || tls === undefined) throw new EvidenceError('provider_keys_not_bound')
-  return fromHex(tls)
+  return { address: addressOf(report), digest: fromHex(tls) }
 }

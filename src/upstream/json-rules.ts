@@ -26,7 +26,7 @@ export interface Rules {
   readonly clear: (allows: (value: unknown) => boolean) => Rule
   readonly list: (each: Rule) => Rule
   /** An object; a member without a rule goes to `unknown`, and a member that becomes undefined is left out. */
-  readonly record: (members: Readonly<Record<string, Rule>>, unknown?: Rule) => Rule
+  readonly record: (members: Readonly<Record<string, Rule>>, unknown: Rule) => Rule
   /** The first of the rules that fits the kind of value. */
   readonly either: (forString: Rule, forOther: Rule) => Rule
 }
@@ -37,7 +37,6 @@ export function rules(refused: () => Error): Rules {
     if (!allows(value)) throw refused()
     return value
   }
-  const refuse: Rule = clear(() => false)
   return {
     clear,
     text: (value, through) => {
@@ -48,7 +47,7 @@ export function rules(refused: () => Error): Rules {
       if (!Array.isArray(value)) throw refused()
       return value.map((item: unknown) => (item === null ? null : each(item, through)))
     },
-    record: (members, unknown = refuse) => {
+    record: (members, unknown) => {
       const known = new Map(Object.entries(members))
       return (value, through) => {
         if (!isRecord(value)) throw refused()

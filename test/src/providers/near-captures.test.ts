@@ -71,8 +71,8 @@ describe.skipIf(!hasVectors)('a recorded exchange', () => {
     },
   )
 
-  test.for(named('teep-nanogpt_tee'))('%s with a development image is refused', async (name) => {
-    expect((await outcome('providers', name)).code).toBe('os_image_development')
+  test.for(named('teep-nanogpt_tee'))('%s with another such service is refused', async (name) => {
+    expect((await outcome('providers', name)).code).toBe('provider_keys_not_bound')
   })
 
   test.for(named('teep-phalacloud'))(
