@@ -183,6 +183,12 @@ const BROKEN_NODES: readonly Broken[] = [
   broken('publishes another configuration', 'app_compose_mismatch', () =>
     setInfo({ tcb_info: { app_compose: '{}' } }),
   ),
+  broken('publishes a configuration that is no text of one', 'provider_report_malformed', () =>
+    setInfo({ tcb_info: '{}' }),
+  ),
+  broken('describes its machine in a form of its own', 'provider_report_malformed', () =>
+    setInfo({ vm_config: '[]' }),
+  ),
   broken('states another compose hash', 'provider_launch_mismatch', () =>
     setInfo({ compose_hash: OTHER }),
   ),
