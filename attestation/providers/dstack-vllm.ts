@@ -1,7 +1,18 @@
 import { z } from 'zod'
-import { decodeUtf8, fromHex, type Bytes } from '../bytes.ts'
+import type { ChannelBindings } from '../binding.ts'
+import {
+  concatBytes,
+  decodeUtf8,
+  equalBytes,
+  fromHex,
+  sha256,
+  toHex,
+  type Bytes,
+} from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { ethereumAddress } from '../keccak.ts'
+import type { AcceptedQuote } from '../tdx/verdict.ts'
 import { checkObserved } from './channel.ts'
 import { providerClaims } from './claims.ts'
 import { acceptTdx } from './cpu.ts'
@@ -10,6 +21,7 @@ import { expiryOf } from './expiry.ts'
 import { challengeOf } from './freshness.ts'
 import type { AppraiseKind } from './kind.ts'
 import { checkReportData, gpusOf, launchOf } from './near-node.ts'
+import type { ProviderPolicy } from './policy.ts'
 import { parseNearReport, type NearReport } from './near-report.ts'
 
 /** The body of `GET /v1/attestation/report?version=2`. */
@@ -28,23 +40,24 @@ export const appraiseDstackVllm: AppraiseKind = async (input) => {
   const report = readVllmReport(documentOf(evidence, VLLM_REPORT), nonce)
   // 2. The quote is genuine, of a wanted workload, and commits to the node's keys and to this challenge.
   const quote = await acceptTdx(fromHex(report.intel_quote), input)
-  const { address, digest } = keysOf(report)
-  await checkReportData(quote, [address, digest], nonce)
+  const keys = keysOf(report)
+  await checkKeys(keys, quote, nonce)
   // 3. The event log replays to it, and the published configuration is the measured one.
   const launch = await launchOf(report, quote, input)
   // 4. The GPUs are genuine and answered the same challenge.
   const gpus = await gpusOf(report, nonce, quote, input)
-  // 5. The connection ends in the node, and it serves this model.
-  checkObserved(digest, evidence)
+  // 5. There is a key for prompts to travel to, the connection ends in it, and behind it is this model.
+  const bindings = await bindingsOf(keys, report, policy)
+  if (keys.tls !== null) checkObserved(keys.tls, evidence)
   checkModel(report, evidence.model)
   return [
     {
-      bindings: [{ kind: 'tls-spki-sha256', digest }],
+      bindings,
       expiresAt: expiryOf(quote, gpus),
       identity: { app_id: launch.logged['app_id'] ?? null },
       claims: providerClaims({
         cpu: quote,
-        binds: 'the TLS key of the connection',
+        binds: keys.tls === null ? 'the signing key of the node' : 'the TLS key of the connection',
         gpus,
         launch: { launch, policy: policy.launch },
         extra: { evidence_scope: 'instance', freshness: 'client_nonce' },
@@ -57,6 +70,8 @@ export const appraiseDstackVllm: AppraiseKind = async (input) => {
 const nonceSchema = z.object({
   request_nonce: z.string().optional(),
   nonce: z.string().optional(),
+  /** Services that pass a report on name the model as it was asked for; a node names its own. */
+  model: z.string().max(256).optional(),
 })
 
 /**
@@ -71,7 +86,8 @@ export function readVllmReport(bytes: Bytes, nonce: string): NearReport {
   if ((stated.data.request_nonce ?? stated.data.nonce) !== nonce) {
     throw new EvidenceError('nonce_mismatch')
   }
-  return parseNearReport(value)
+  const report = parseNearReport(value)
+  return { ...report, model_name: stated.data.model ?? report.model_name }
 }
 
 /** A node serves one model, and not every one says which. */
@@ -89,11 +105,48 @@ function addressOf({ signing_address }: NearReport): Bytes {
   return fromHex(hex)
 }
 
+interface Keys {
+  readonly address: Bytes
+  /** SHA-256 of the node's TLS SPKI; null in version 1 of the report. */
+  readonly tls: Bytes | null
+}
+
+const keysOf = (report: NearReport): Keys => ({
+  address: addressOf(report),
+  tls:
+    typeof report.tls_cert_fingerprint === 'string' ? fromHex(report.tls_cert_fingerprint) : null,
+})
+
+/** With a TLS key the report data holds a hash of both (version 2), without one the address itself (version 1). */
+async function checkKeys(
+  { address, tls }: Keys,
+  quote: AcceptedQuote,
+  nonce: string,
+): Promise<void> {
+  if (tls !== null) {
+    await checkReportData(quote, [address, tls], nonce)
+    return
+  }
+  const padded = concatBytes(address, new Uint8Array(32 - address.length))
+  if (!equalBytes(quote.reportData, concatBytes(padded, fromHex(nonce)))) {
+    throw new EvidenceError('provider_keys_not_bound')
+  }
+}
+
 /**
- * Version 1 of the report names no TLS key. It proves a node and no way to it: whoever passes it on can read the prompt.
+ * Version 1 proves a node and no way to it that this gateway knows: whoever passes it on can read the prompt. Where
+ * somebody only looks, the signing key is named.
  */
-function keysOf(report: NearReport): { readonly address: Bytes; readonly digest: Bytes } {
-  const { tls_cert_fingerprint: tls } = report
-  if (tls === null || tls === undefined) throw new EvidenceError('provider_keys_not_bound')
-  return { address: addressOf(report), digest: fromHex(tls) }
+async function bindingsOf(
+  { address, tls }: Keys,
+  report: NearReport,
+  { channel }: ProviderPolicy,
+): Promise<ChannelBindings> {
+  if (tls !== null) return [{ kind: 'tls-spki-sha256', digest: tls }]
+  const point = /^(?:04)?([0-9a-fA-F]{128})$/.exec(report.signing_public_key ?? '')?.[1]
+  const isNamed = point !== undefined && ethereumAddress(fromHex(point)) === toHex(address)
+  if (channel === 'require' || !isNamed) throw new EvidenceError('provider_keys_not_bound')
+  const publicKey = fromHex(point)
+  const digest = await sha256(publicKey)
+  return [{ kind: 'e2ee-public-key', protocol: 'near-ecdsa', keyId: null, publicKey, digest }]
 }

@@ -1,5 +1,6 @@
-import { randomBytes } from 'node:crypto'
+import { generateKeyPairSync, randomBytes } from 'node:crypto'
 import { request as send } from 'undici'
+import { ethereumAddress } from '../../attestation/keccak.ts'
 import {
   gpuPayload,
   newGpus,
@@ -19,13 +20,20 @@ export interface VllmNode extends AttestedHost {
 
 type Json = Record<string, unknown>
 
+/** `x ‖ y`. */
+const newSecp256k1Key = (): Buffer =>
+  generateKeyPairSync('ec', { namedCurve: 'secp256k1' })
+    .publicKey.export({ format: 'der', type: 'spki' })
+    .subarray(-64)
+
 export async function startVllmNode(
   options: NodeOptions & { readonly authorised?: boolean },
 ): Promise<VllmNode> {
   const { vendor, nvidia, clock, model = 'test-model', image = 'dstack-nvidia-0.5.8' } = options
   const engine = await startPlainModelServer({ clock, models: [model] })
   const gpus = newGpus(nvidia, options.gpus ?? 1)
-  const address = randomBytes(20)
+  const signingKey = newSecp256k1Key()
+  const address = Buffer.from(ethereumAddress(signingKey), 'hex')
   const settings: VllmNode['settings'] = { version: 2, evidence: 'all' }
   const report = async (query: URLSearchParams): Promise<unknown> => {
     const { behaviour, td } = host
@@ -37,7 +45,7 @@ export async function startVllmNode(
     const core: Json = {
       signing_address: `0x${address.toString('hex')}`,
       signing_algo: 'ecdsa',
-      signing_public_key: randomBytes(64).toString('hex'),
+      signing_public_key: signingKey.toString('hex'),
       request_nonce: behaviour.statedNonce(nonce),
       intel_quote: quote,
       quote,

@@ -1,6 +1,7 @@
-import { isVerificationError, type VerifiedEndpoint } from '@vouchgate/attestation'
+import { isVerificationError, observingPolicy, type VerifiedEndpoint } from '@vouchgate/attestation'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { ChannelError } from '../../../client/errors.ts'
+import { VerifiedChannel } from '../../../src/upstream/channel.ts'
 import { newBehaviour } from '../../support/attested-node.ts'
 import { collected, judged, newProviderVendors, policyOf } from '../../support/provider-world.ts'
 import { startVllmNode, type VllmNode } from '../../support/vllm-node.ts'
@@ -201,6 +202,45 @@ describe('refused is a node that', () => {
     const strict = await newNode({ authorised: true })
     expect(await codeOf(() => verified({}, strict))).toBe('report_unavailable')
     expect(strict.credentials).toEqual([null])
+  })
+})
+
+describe('a node whose report binds no TLS key', () => {
+  const observed = async (): Promise<VerifiedEndpoint> => {
+    const policy = policyOf(vendors, [node.td])
+    const asked = { kind: 'dstack-vllm', origin: node.origin, model: 'test-model', policy } as const
+    const evidence = await collected(vendors, asked)
+    const [endpoint] = await judged(vendors, evidence, observingPolicy(policy))
+    return endpoint
+  }
+
+  beforeEach(() => {
+    node.settings.version = 1
+  })
+
+  test('is shown with the key it signs with to whoever only looks', async () => {
+    const endpoint = await observed()
+    expect(endpoint.bindings).toMatchObject([{ kind: 'e2ee-public-key', protocol: 'near-ecdsa' }])
+    expect(endpoint.claims.extra).toMatchObject({ gpu_count: 1, freshness: 'client_nonce' })
+  })
+
+  test('is not shown with a key that is not in its quote', async () => {
+    setReport({ signing_public_key: 'ab'.repeat(64) })
+    expect(await codeOf(observed)).toBe('provider_keys_not_bound')
+    setReport({ signing_public_key: undefined })
+    expect(await codeOf(observed)).toBe('provider_keys_not_bound')
+  })
+
+  test('is not shown with another address', async () => {
+    setReport({ signing_address: `0x${'11'.repeat(20)}` })
+    expect(await codeOf(observed)).toBe('provider_keys_not_bound')
+  })
+
+  test('cannot be sent to by anybody', async () => {
+    const endpoint = await observed()
+    const limits = { connectMs: 1, firstByteMs: 1, idleMs: 1, connections: 1 }
+    const { clock } = vendors
+    expect(() => new VerifiedChannel(endpoint, { clock, limits, seal: null })).toThrow(TypeError)
   })
 })
 

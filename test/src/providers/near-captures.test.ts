@@ -2,7 +2,9 @@ import {
   isVerificationError,
   appraiseEvidence,
   decodeProviderEvidence,
+  observingPolicy,
   recordedPolicy,
+  type ProviderPolicy,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { collectFromCapture, kindOf } from '../../../cli/capture-provider.ts'
@@ -10,7 +12,11 @@ import { readCapture } from '../../../client/index.ts'
 import { hasVectors, vectorCases, vectorPath } from '../../support/vectors.ts'
 
 /** Real exchanges, judged at their own time and by their own documents. */
-async function outcome(folder: string, name: string) {
+async function outcome(
+  folder: string,
+  name: string,
+  change: (policy: ProviderPolicy) => ProviderPolicy = (policy) => policy,
+) {
   const capture = await readCapture(vectorPath(folder, name))
   const kind = kindOf(capture)
   if (kind === null) throw new Error('unknown kind')
@@ -20,7 +26,7 @@ async function outcome(folder: string, name: string) {
       evidence,
       challenge: capture.nonce ?? 'recorded',
       now: capture.capturedAt,
-      policy: recordedPolicy(decodeProviderEvidence(evidence)),
+      policy: change(recordedPolicy(decodeProviderEvidence(evidence))),
     })
     return { code: 'accepted', endpoint }
   } catch (error) {
@@ -71,8 +77,8 @@ describe.skipIf(!hasVectors)('a recorded exchange', () => {
     },
   )
 
-  test.for(named('teep-nanogpt_tee'))('%s with another such service is refused', async (name) => {
-    expect((await outcome('providers', name)).code).toBe('provider_keys_not_bound')
+  test.for(named('teep-nanogpt_tee'))('%s with a development image is refused', async (name) => {
+    expect((await outcome('providers', name)).code).toBe('os_image_development')
   })
 
   test.for(named('teep-phalacloud'))(
