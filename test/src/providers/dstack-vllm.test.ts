@@ -231,8 +231,8 @@ describe('a node whose report binds no TLS key', () => {
     expect(await codeOf(observed)).toBe('provider_keys_not_bound')
   })
 
-  test('is not shown with another address', async () => {
-    setReport({ signing_address: `0x${'11'.repeat(20)}` })
+  test('is not shown where its quote commits to another key', async () => {
+    node.behaviour.reportData = (data) => data.map((byte, at) => (at === 0 ? byte ^ 1 : byte))
     expect(await codeOf(observed)).toBe('provider_keys_not_bound')
   })
 
