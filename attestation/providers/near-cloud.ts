@@ -118,7 +118,6 @@ const lower = (claim: Claim, { tcb }: AcceptedQuote): Claim =>
 
 const gatewayExtras = ({ quote, launch }: Gateway): Readonly<Record<string, JsonValue>> => ({
   gateway_tcb_status: quote.tcb.status,
-  gateway_workload: quote.workload,
   ...ofGateway(quote.measurements),
   ...ofGateway(launchExtras(launch.claims)),
 })

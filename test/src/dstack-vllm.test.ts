@@ -1,6 +1,7 @@
 import { afterEach, expect, test } from 'vitest'
 import { startRelay } from '../support/model-server.ts'
 import {
+  audited,
   raised,
   startProviderGateway,
   UPSTREAM_SECRET,
@@ -43,6 +44,13 @@ test('completes and streams by the official SDK', async () => {
   expect(node.engine.requests).toHaveLength(2)
   expect(node.credentials.slice(-2)).toEqual(Array(2).fill(`Bearer ${UPSTREAM_SECRET}`))
   expect(logs.join('')).not.toContain(CANARY)
+})
+
+test('is kept with evidence that anyone comes to the same verdict by', async () => {
+  const { gateway, node, vendors } = await start()
+  const running = await gateway()
+  await running.ask('one')
+  expect((await audited(running, vendors)).origin).toBe(node.origin)
 })
 
 test('is verified again where its TLS key changes amid traffic', async () => {

@@ -10,6 +10,7 @@ import {
   type NearNode,
 } from '../support/near-service.ts'
 import {
+  audited,
   raised,
   startProviderGateway,
   UPSTREAM_SECRET,
@@ -268,6 +269,15 @@ describe.each([
     node.engine.chat.cutAfterChunks = 2
     const { stream } = await gateway()
     expect(await raised(() => stream(CANARY))).toBe('upstream_broken')
+  })
+
+  test('is kept with evidence that anyone comes to the same verdict by', async () => {
+    const { gateway, front, vendors } = await start()
+    const running = await gateway()
+    await running.ask('one')
+    const endpoint = await audited(running, vendors)
+    expect(endpoint.origin).toBe(front.origin)
+    expect(Buffer.from(endpoint.bindings[0].digest).toString('hex')).toBe(front.spkiSha256())
   })
 
   test('leaves no prompt in the log', async () => {

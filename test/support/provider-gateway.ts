@@ -1,4 +1,12 @@
-import type { ProviderKind } from '@vouchgate/attestation'
+import {
+  appraiseEvidence,
+  checkSessionClaims,
+  parseProviderPolicy,
+  parseSession,
+  verifySession,
+  type ProviderKind,
+  type VerifiedEndpoint,
+} from '@vouchgate/attestation'
 import OpenAI, { APIError } from 'openai'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { startGateway } from '../../src/gateway.ts'
@@ -13,6 +21,8 @@ export { UPSTREAM_SECRET }
 export interface ProviderGateway {
   readonly client: OpenAI
   readonly logs: string[]
+  /** A document of the gateway, by its path. */
+  readonly get: (path: string) => Promise<unknown>
   /** Chat completion of one message through the SDK. */
   readonly ask: (content: string, extra?: object) => Promise<OpenAI.ChatCompletion>
   /** The same as a stream, read to its end. */
@@ -79,6 +89,7 @@ export async function startProviderGateway(
   return {
     client,
     logs,
+    get: async (path) => (await undiciFetch(gateway.url + path, { dispatcher: agent })).json(),
     ask: (content, extra = {}) => client.chat.completions.create({ ...body(content), ...extra }),
     stream: async (content, extra = {}) => {
       const stream = await client.chat.completions.create({
@@ -107,4 +118,25 @@ export async function raised(run: () => Promise<unknown>): Promise<string> {
     throw error
   }
   return 'nothing'
+}
+
+/** Judges the one current session again, as somebody does who trusts the test vendors and knows no workload. */
+export async function audited(
+  { get }: ProviderGateway,
+  vendors: ProviderVendors,
+): Promise<VerifiedEndpoint> {
+  const listed = JSON.stringify(await get('/v1/aci/sessions'))
+  const [, id = ''] = /"session_id":"([0-9a-f]{64})"/.exec(listed) ?? []
+  const document = parseSession(await get(`/v1/aci/sessions/${id}`))
+  const { id: real, evidence } = await verifySession(document)
+  if (real !== id) throw new Error('another session')
+  const { tdx, ...rest } = policyDocument(vendors, [])
+  const policy = parseProviderPolicy({ ...rest, tdx: { ...tdx, workload: 'any' } })
+  const endpoints = await appraiseEvidence({
+    evidence,
+    challenge: 'recorded',
+    now: 'recorded',
+    policy,
+  })
+  return checkSessionClaims(document, endpoints)
 }
