@@ -332,6 +332,18 @@ describe('near-cloud', () => {
     expect(text(router.bodies)).not.toContain(CANARY)
   })
 
+  test.each(['text/plain', 'application/octet-stream'])(
+    'refuses an answer of type %s, before it has ended',
+    async (type) => {
+      const { gateway, router } = await cloud()
+      const { ask } = await gateway()
+      router.answer = async ({ response }) => {
+        response.writeHead(200, { 'content-type': type }).write('trust me')
+      }
+      expect(await raised(() => ask(CANARY))).toBe('upstream_not_encrypted')
+    },
+  )
+
   test('refuses an answer that is encrypted to somebody else', async () => {
     const { gateway, node } = await cloud()
     const { ask, stream } = await gateway()

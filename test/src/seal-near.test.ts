@@ -1,4 +1,5 @@
 import { sha256, type E2eeBinding } from '@vouchgate/attestation'
+import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import { Sensitive, expose } from '../../src/sensitive.ts'
@@ -343,6 +344,62 @@ describe('a request', () => {
     ['a name that is no string', { messages: [{ role: 'user', content: 'x', name: 1 }] }],
   ])('is refused with %s', async (_, extra) => {
     expect(await failure(() => sealed(user(CANARY, extra)))).toBe('request_not_encryptable')
+  })
+
+  test('whatever it is made of, is refused or leaves no word of it in clear', async () => {
+    const SECRET = 'a secret word'
+    const name = fc.constantFrom(
+      ...['content', 'text', 'name', 'arguments', 'function', 'tool_calls', 'tools', 'parameters'],
+      ...[
+        'refusal',
+        'reasoning',
+        'audio',
+        'data',
+        'id',
+        'type',
+        'role',
+        'stop',
+        'user',
+        'metadata',
+      ],
+      ...['tool_choice', 'stream_options', 'response_format', 'temperature', 'logit_bias', 'seed'],
+      ...['__proto__', 'toString', 'constructor', SECRET],
+    )
+    const { value } = fc.letrec<{ value: unknown }>((tie) => ({
+      value: fc.oneof(
+        { maxDepth: 4 },
+        fc.constantFrom(
+          SECRET,
+          `[${JSON.stringify(SECRET)}]`,
+          'function',
+          'user',
+          '',
+          null,
+          true,
+          7,
+        ),
+        fc.array(tie('value'), { maxLength: 3 }),
+        fc.dictionary(name, tie('value'), { maxKeys: 4 }),
+      ),
+    }))
+    const message = fc
+      .tuple(fc.dictionary(name, value, { maxKeys: 3 }), value)
+      .map(([members, content]) => ({ ...members, role: 'user', content }))
+    const request = fc
+      .tuple(fc.dictionary(name, value, { maxKeys: 2 }), fc.array(message, { maxLength: 3 }))
+      .map(([members, messages]) => ({ ...members, model: 'm', messages }))
+    let sent = 0
+    await fc.assert(
+      fc.asyncProperty(request, async (body) => {
+        const outcome = await sealed(body).catch((error: unknown) => error)
+        const refused = outcome instanceof GatewayError
+        if (!refused) sent += 1
+        const text = refused ? outcome.code : wire(await sealed(body))
+        expect(text).not.toContain('secret')
+      }),
+      { numRuns: 400 },
+    )
+    expect(sent).toBeGreaterThan(20)
   })
 
   test.each(['no json', '[]'])('is refused where it is %s', async (body) => {
