@@ -1,5 +1,5 @@
 import { sha256, type E2eeBinding } from '@vouchgate/attestation'
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { GatewayError } from '../../src/errors.ts'
 import { Sensitive, expose } from '../../src/sensitive.ts'
@@ -56,6 +56,12 @@ function understood(exchange: SealedExchange): unknown {
   openNearRequest(request, node.seed)
   return request
 }
+
+/** Members of requests, and names that objects have of their own. */
+const NAMES =
+  'content text name arguments function tool_calls tools parameters refusal reasoning audio data id type role stop user metadata tool_choice stream_options response_format temperature logit_bias seed __proto__ toString constructor'.split(
+    ' ',
+  )
 
 const user = (content: unknown, extra: object = {}) => ({
   model: 'm',
@@ -348,23 +354,7 @@ describe('a request', () => {
 
   test('whatever it is made of, is refused or leaves no word of it in clear', async () => {
     const SECRET = 'a secret word'
-    const name = fc.constantFrom(
-      ...['content', 'text', 'name', 'arguments', 'function', 'tool_calls', 'tools', 'parameters'],
-      ...[
-        'refusal',
-        'reasoning',
-        'audio',
-        'data',
-        'id',
-        'type',
-        'role',
-        'stop',
-        'user',
-        'metadata',
-      ],
-      ...['tool_choice', 'stream_options', 'response_format', 'temperature', 'logit_bias', 'seed'],
-      ...['__proto__', 'toString', 'constructor', SECRET],
-    )
+    const name = fc.constantFrom(...NAMES, SECRET)
     const { value } = fc.letrec<{ value: unknown }>((tie) => ({
       value: fc.oneof(
         { maxDepth: 4 },
@@ -391,10 +381,8 @@ describe('a request', () => {
     let sent = 0
     await fc.assert(
       fc.asyncProperty(request, async (body) => {
-        const outcome = await sealed(body).catch((error: unknown) => error)
-        const refused = outcome instanceof GatewayError
-        if (!refused) sent += 1
-        const text = refused ? outcome.code : wire(await sealed(body))
+        const text = await sealed(body).then(wire, String)
+        if (text.startsWith('{')) sent += 1
         expect(text).not.toContain('secret')
       }),
       { numRuns: 400 },
