@@ -1,7 +1,7 @@
 import type { Claim } from '../aci/claim.ts'
 import { launchExtras, type Claims } from '../aci/claims.ts'
 import type { ChannelBindings } from '../binding.ts'
-import { fromHex, sha256, type Bytes } from '../bytes.ts'
+import { equalBytes, fromHex, sha256, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import type { JsonValue } from '../json.ts'
 import type { AcceptedQuote } from '../tdx/verdict.ts'
@@ -44,11 +44,16 @@ export const appraiseNearCloud: AppraiseKind = async (input) => {
   checkObserved(gateway.tlsFingerprint, evidence)
   // 4. So is the node, and its quote commits to the key that prompts are encrypted to.
   const node = await verifyNearNode(report.node, nonce, input)
+  // 5. It is another TD: one list of expected workloads covers both, and encrypted to itself the router hides nothing.
+  if (equalBytes(node.signingKey, gateway.signingKey)) {
+    throw new EvidenceError('provider_keys_not_bound')
+  }
   return [await appraised(gateway, node, input)]
 }
 
 interface Gateway {
   readonly quote: AcceptedQuote
+  readonly signingKey: Bytes
   readonly tlsFingerprint: Bytes
   readonly launch: DstackLaunch
 }
@@ -63,7 +68,7 @@ async function verifyGateway(
   const { signingKey, tlsFingerprint } = keysOf(report)
   await checkReportData(quote, [signingKey, tlsFingerprint], nonce)
   const launch = await launchOf(report, quote, input)
-  return { quote, tlsFingerprint, launch }
+  return { quote, signingKey, tlsFingerprint, launch }
 }
 
 async function appraised(gateway: Gateway, node: NearNode, input: KindInput): Promise<Appraised> {

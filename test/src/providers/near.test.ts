@@ -423,6 +423,19 @@ describe('the router', () => {
       },
     ],
     [
+      'shows itself as the node, with GPUs of elsewhere',
+      'provider_keys_not_bound',
+      () => {
+        router.document = ({ gateway_attestation: own, model_attestations: shown }) => {
+          const { model_name, nvidia_payload } = Object(listOf(shown)[0])
+          return {
+            gateway_attestation: own,
+            model_attestations: [{ ...Object(own), model_name, nvidia_payload }],
+          }
+        }
+      },
+    ],
+    [
       'shows no node',
       'provider_report_malformed',
       () => {
