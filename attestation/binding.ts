@@ -11,6 +11,8 @@ export interface TlsBinding {
 export type E2eeProtocol =
   /** NEAR AI: each string of a message to the X25519 form of an Ed25519 key, XChaCha20-Poly1305. */
   | 'near-ed25519-v2'
+  /** The same to a secp256k1 key, AES-256-GCM. It is named where evidence shows it; nothing here encrypts to it. */
+  | 'near-ecdsa'
   /** Chutes: the whole body to an instance's ML-KEM-768 key, ChaCha20-Poly1305. */
   | 'chutes-ml-kem-768'
   /** Tinfoil: the whole body by HPKE to an X25519 key (Encrypted HTTP Body Protocol). */

@@ -93,6 +93,9 @@ export {
 } from './providers/evidence.ts'
 export { NVIDIA_DOCUMENTS } from './providers/gpus.ts'
 export { PROVIDER_KINDS, type ProviderKind } from './providers/kinds.ts'
+export { readVllmReport, VLLM_REPORT } from './providers/dstack-vllm.ts'
+export { readNearCloudReport } from './providers/near-cloud-report.ts'
+export { NEAR_CLOUD_DOCUMENTS } from './providers/near-cloud.ts'
 export { NEAR_REPORT } from './providers/near-direct.ts'
 export { readNearReport } from './providers/near-report.ts'
 export {

@@ -21,6 +21,11 @@ import { Sensitive } from '../src/sensitive.ts'
 /** Which kind a recorder meant by the name it gave a provider. */
 const RECORDED_NAMES: ReadonlyMap<string, ProviderKind> = new Map<string, ProviderKind>([
   ['neardirect', 'near-direct'],
+  ['nearcloud', 'near-cloud'],
+  // They pass the report of a node on that binds no TLS key of theirs.
+  ['nanogpt', 'dstack-vllm'],
+  ['phalacloud', 'dstack-vllm'],
+  ['venice', 'dstack-vllm'],
   ...PROVIDER_KINDS.map((kind) => [kind, kind] as const),
 ])
 
@@ -34,7 +39,7 @@ export const kindOf = ({ provider }: Capture): ProviderKind | null =>
  * @returns the bytes that `appraiseEvidence` judges.
  */
 export async function collectFromCapture(kind: ProviderKind, capture: Capture): Promise<Bytes> {
-  const fetch = replayedFetch(capture)
+  const fetch = replayedFetch(unwrapped(capture))
   return ATTESTED_KINDS[kind].collect(providerOf(kind, capture), {
     nonce: capture.nonce ?? '',
     clock: { now: () => capture.capturedAt },
@@ -45,6 +50,19 @@ export async function collectFromCapture(kind: ProviderKind, capture: Capture): 
     gpus: ({ nonce }) => replayedGpuDocuments(capture, nonce),
   })
 }
+
+/** Where services that pass a node's report on serve it. */
+const PASSED_ON = '/api/v1/tee/attestation'
+
+/** As if the node had been asked itself: what it shows is the same, and whether that is enough is for the appraisal. */
+const unwrapped = (capture: Capture): Capture => ({
+  ...capture,
+  exchanges: capture.exchanges.map((exchange) =>
+    exchange.url.pathname === PASSED_ON
+      ? { ...exchange, url: new URL(`/v1/attestation/report${exchange.url.search}`, exchange.url) }
+      : exchange,
+  ),
+})
 
 /** What collects does not judge: everything a policy could ask for is gathered where it was recorded. */
 const COLLECTING: ProviderPolicy = parseProviderPolicy({ tdx: { workload: 'any' } })

@@ -1,5 +1,6 @@
 import type { Bytes } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
+import type { TLSSocket } from 'node:tls'
 import { Client, request, type Dispatcher } from 'undici'
 import { discard, readBounded } from './bounded.ts'
 import { ChannelError } from './errors.ts'
@@ -47,7 +48,11 @@ export const attestedFetch =
     const connect = connectorOf(async () => socket)
     const client = new Client(asked.origin, { allowH2: false, connect })
     try {
-      const answer = await client.request({ path: asked.path, signal, ...method(asked) })
+      const answer = await client.request({
+        path: asked.path,
+        signal,
+        ...method(shownTo(socket, asked)),
+      })
       return { ...(await read(answer, asked.maxBytes)), spkiSha256 }
     } catch (error) {
       throw failure(error, signal)
@@ -56,6 +61,16 @@ export const attestedFetch =
       socket.destroy()
     }
   }
+
+/**
+ * Before its evidence is verified nobody knows whom this connection reached, and whoever it is can take the key of the
+ * gateway and use it. So that goes only to a peer that at least Web PKI vouches for.
+ */
+function shownTo(socket: TLSSocket, asked: EvidenceRequest): EvidenceRequest {
+  if (socket.authorized) return asked
+  const { authorization: _kept, ...headers } = asked.headers ?? {}
+  return { ...asked, headers }
+}
 
 /** From a service that vouches for what it serves by signatures, or that only hints: Web PKI is enough. */
 export const webFetch =

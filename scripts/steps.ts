@@ -1,3 +1,4 @@
+import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
 import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
@@ -23,6 +24,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['attestation/sev-snp', ['test/attestation/sev-snp']],
   ['attestation/azure', ['test/attestation/azure']],
   ...NVIDIA_SUITES,
+  ...NEAR_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -246,6 +248,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
   ...SESSION_STEPS,
+  ...NEAR_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

@@ -4,6 +4,8 @@ import { EvidenceError, PolicyError } from '../errors.ts'
 import { verifyEndpoint } from '../verify.ts'
 import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
+import { appraiseDstackVllm } from './dstack-vllm.ts'
+import { appraiseNearCloud } from './near-cloud.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
 
@@ -22,6 +24,8 @@ export interface AppraiseInput {
 const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.freeze({
   __proto__: null,
   'near-direct': appraiseNearDirect,
+  'near-cloud': appraiseNearCloud,
+  'dstack-vllm': appraiseDstackVllm,
 })
 
 /**

@@ -4,6 +4,10 @@ export const PROVIDER_KINDS = [
   'aci',
   /** A NEAR AI model node: TLS ends inside its TD. */
   'near-direct',
+  /** NEAR AI's router: prompts are encrypted to the model node behind it. */
+  'near-cloud',
+  /** A node of Phala's vllm-proxy on dstack: TLS ends inside its TD. */
+  'dstack-vllm',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

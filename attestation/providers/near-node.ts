@@ -52,7 +52,7 @@ interface NodeKeys {
 }
 
 /** Without the fingerprint the quote binds no TLS key (report data of version 1). */
-function keysOf({
+export function keysOf({
   signing_algo: algo,
   signing_address,
   tls_cert_fingerprint: tls,

@@ -89,6 +89,8 @@ export interface ProviderPolicy {
   readonly launch: LaunchPolicy
   readonly release: z.output<typeof releaseSchema> | 'any'
   readonly freshness: 'challenge' | 'key'
+  /** `observe`: evidence of a key that no prompt is ever sent to is shown all the same. No document can ask for it. */
+  readonly channel: 'require' | 'observe'
 }
 
 /**
@@ -103,6 +105,7 @@ export function parseProviderPolicy(value: unknown): ProviderPolicy {
   if (tdx === undefined && snp === undefined) throw new EvidenceError('policy_malformed')
   return {
     ...rest,
+    channel: 'require',
     tdx: tdx === undefined ? 'reject' : parsePolicy(tdx),
     snp: snp === undefined ? 'reject' : parseSnpPolicy(snp),
     gpu: gpu === 'unchecked' ? 'unchecked' : parseGpuPolicy(gpu ?? {}),
@@ -175,6 +178,7 @@ export const observingPolicy = (policy: ProviderPolicy): ProviderPolicy => ({
   launch: launchSchema.parse({ development_images: 'allow' }),
   release: policy.release,
   freshness: 'key',
+  channel: 'observe',
 })
 
 const OBSERVING_TDX = {

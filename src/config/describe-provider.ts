@@ -29,6 +29,22 @@ const LIMITS: Readonly<Record<ProviderKind, KindLimits>> = {
       'the weights of the model are not measured',
     ],
   },
+  'near-cloud': {
+    channel: 'the TLS key of the router, and encrypted to the key of the node behind it',
+    scope: "the node's key is shared by every node of its app",
+    gpuBinding: 'weak',
+    limits: [
+      'the router reads model, settings and sizes; it can repeat, move or leave out what it cannot read',
+      'the containers of the model are started after boot, by a manager whose log is attested and not compared',
+      'the weights of the model are not measured',
+    ],
+  },
+  'dstack-vllm': {
+    channel: 'the TLS key of the node',
+    scope: null,
+    gpuBinding: 'weak',
+    limits: ['the weights of the model are not measured'],
+  },
 }
 
 /** One claim of ACI §8.3 as a configuration asks for it. */

@@ -119,6 +119,18 @@ const nearDirectProvider = z.strictObject({
   model: modelAtProvider,
 })
 
+const nearCloudProvider = z.strictObject({
+  kind: z.literal('near-cloud'),
+  ...attested,
+  model: modelAtProvider,
+})
+
+const dstackVllmProvider = z.strictObject({
+  kind: z.literal('dstack-vllm'),
+  ...attested,
+  model: modelAtProvider,
+})
+
 const openaiProvider = z.strictObject({
   id: providerId,
   kind: z.literal('openai'),
@@ -160,7 +172,15 @@ export const fileSchema = z.strictObject({
   receipts: receipts.prefault({}),
   sessions: sessions.prefault({}),
   providers: z
-    .array(z.discriminatedUnion('kind', [aciProvider, nearDirectProvider, openaiProvider]))
+    .array(
+      z.discriminatedUnion('kind', [
+        aciProvider,
+        nearDirectProvider,
+        nearCloudProvider,
+        dstackVllmProvider,
+        openaiProvider,
+      ]),
+    )
     .min(1)
     .max(256),
   models: z.array(model).min(1).max(4096),

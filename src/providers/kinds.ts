@@ -1,8 +1,11 @@
 import type { ProviderKind } from '@vouchgate/attestation'
 import { collectAci } from '../../client/collect.ts'
 import type { Nodes } from '../upstream/nodes.ts'
+import { sealNear } from '../upstream/seal-near.ts'
 import type { Seal } from '../upstream/seal.ts'
 import type { Collect } from './collect.ts'
+import { collectDstackVllm } from './dstack-vllm.ts'
+import { collectNearCloud } from './near-cloud.ts'
 import { collectNearDirect } from './near-direct.ts'
 
 interface KindEntry {
@@ -23,4 +26,6 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     nodes: 'several',
   },
   'near-direct': { collect: collectNearDirect, seal: null, nodes: 'several' },
+  'near-cloud': { collect: collectNearCloud, seal: sealNear, nodes: 'several' },
+  'dstack-vllm': { collect: collectDstackVllm, seal: null, nodes: 'several' },
 })

@@ -66,7 +66,7 @@ export interface ModelServerOptions extends PlainModelServerOptions {
 const DEFAULT_MODELS = ['test-model']
 const DAY = 86_400
 
-interface Traffic {
+export interface Traffic {
   readonly connections: () => number
   readonly bytes: () => number
   readonly reset: () => void
@@ -74,7 +74,7 @@ interface Traffic {
 }
 
 /** Counts on the sockets themselves, so that half a request counts too. */
-function countTraffic(server: Server, event: 'connection' | 'secureConnection'): Traffic {
+export function countTraffic(server: Server, event: 'connection' | 'secureConnection'): Traffic {
   const open = new Map<Socket | TLSSocket, number>()
   const raw = new Set<Socket>()
   let connections = 0
