@@ -1,5 +1,7 @@
 import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
 import { NVIDIA_EVIDENCE_ERRORS, NVIDIA_POLICY_ERRORS } from './nvidia/errors.ts'
+import { RELEASE_EVIDENCE_ERRORS } from './providers/errors-release.ts'
+import { TINFOIL_EVIDENCE_ERRORS } from './providers/errors-tinfoil.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
 /**
@@ -37,6 +39,7 @@ export type Step =
   | 'rim'
   | 'nras'
   | 'event_log'
+  | 'release'
   | 'policy'
   | 'binding'
   | 'freshness'
@@ -132,8 +135,11 @@ const EVIDENCE_ERRORS = {
   ...SNP_EVIDENCE_ERRORS,
   ...AZURE_EVIDENCE_ERRORS,
   ...NVIDIA_EVIDENCE_ERRORS,
+  ...RELEASE_EVIDENCE_ERRORS,
+  ...TINFOIL_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),
+  evidence_document_absent: malformed('binding', 'the evidence lacks a document that it must have'),
   keyset_digest_mismatch: rejected('binding', 'the keyset does not hash to the digest beside it'),
   report_data_mismatch: rejected('binding', 'the quote does not bind this keyset and nonce'),
   boot_document_mismatch: rejected('binding', 'the boot document is not the one the keyset names'),

@@ -175,6 +175,24 @@ export {
   type Policy,
   type WorkloadRow,
 } from './policy.ts'
+export {
+  acceptRelease,
+  releasePolicy,
+  type AcceptedStatement,
+  type ReleaseInput,
+  type ReleasePolicy,
+  type ReleaseStatement,
+  type SignedStatement,
+  type VerifyRelease,
+} from './providers/release.ts'
+export {
+  findTinfoilHardware,
+  matchTinfoilSnp,
+  matchTinfoilTdx,
+  tinfoilMeasurements,
+  type TinfoilHardware,
+  type TinfoilMeasurements,
+} from './providers/tinfoil-release.ts'
 export { acceptSnpReport } from './sev-snp/accept.ts'
 export {
   parseSnpCertificateTable,
