@@ -20,7 +20,13 @@ import {
   type Bundle,
   type TransparencyLogEntry,
 } from '@sigstore/bundle'
-import { toSignedEntity, VerificationError, Verifier, type SignedEntity, type Signer } from '@sigstore/verify'
+import {
+  toSignedEntity,
+  VerificationError,
+  Verifier,
+  type SignedEntity,
+  type Signer,
+} from '@sigstore/verify'
 import { X509Certificate, type KeyObject } from 'node:crypto'
 import { PUBLIC_GOOD_TRUST, type SigstoreTrust } from './sigstore-trust.ts'
 
@@ -38,12 +44,12 @@ const REF_OID = '1.3.6.1.4.1.57264.1.6'
 export const verifyRelease: VerifyRelease = (input) => verifyReleaseUnder(PUBLIC_GOOD_TRUST, input)
 
 /** The same under another instance. What that accepts is worth what its keys are. */
-export function verifyReleaseUnder(
+export async function verifyReleaseUnder(
   trust: SigstoreTrust,
   { bundle, artifactSha256, repository, now }: ReleaseInput,
 ): Promise<ReleaseStatement> {
   const signed = verifyBundle(trust, bundle, now)
-  return Promise.resolve(acceptRelease(signed, releasePolicy(repository), artifactSha256))
+  return acceptRelease(signed, releasePolicy(repository), artifactSha256)
 }
 
 /** Checks everything that needs no policy. Throws `sigstore_*`. */

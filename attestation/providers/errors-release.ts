@@ -6,7 +6,10 @@ const entry = (kind: 'malformed' | 'unsupported' | 'rejected', message: string) 
 
 /** Part of the table of `attestation/errors.ts`. */
 export const RELEASE_EVIDENCE_ERRORS = {
-  sigstore_bundle_malformed: entry('malformed', 'the Sigstore bundle or its statement is malformed'),
+  sigstore_bundle_malformed: entry(
+    'malformed',
+    'the Sigstore bundle or its statement is malformed',
+  ),
   sigstore_trust_root_malformed: entry('malformed', 'the Sigstore trust root is malformed'),
   sigstore_log_entry_absent: entry('rejected', 'the bundle has no entry of a transparency log'),
   sigstore_log_entry_invalid: entry(
@@ -14,7 +17,10 @@ export const RELEASE_EVIDENCE_ERRORS = {
     'an entry of the transparency log is not signed by a trusted log or is about something else',
   ),
   sigstore_timestamp_absent: entry('rejected', 'no trusted clock saw the signature'),
-  sigstore_timestamp_implausible: entry('rejected', 'the signature was logged after it was fetched'),
+  sigstore_timestamp_implausible: entry(
+    'rejected',
+    'the signature was logged after it was fetched',
+  ),
   sigstore_certificate_untrusted: entry(
     'rejected',
     'the signing certificate is not by a trusted authority',

@@ -31,7 +31,11 @@ const inputSchema = z.strictObject({
 export const fingerprint = ({ type, registers }: Measurement): string =>
   registers.length === 1
     ? (registers[0] ?? '')
-    : toHex(createHash('sha256').update(`${type}${registers.join('')}`).digest())
+    : toHex(
+        createHash('sha256')
+          .update(`${type}${registers.join('')}`)
+          .digest(),
+      )
 
 /** The contract's code for why two measurements are not of one image; null where they are. */
 export function compareMeasurements(source: Measurement, target: Measurement): string | null {

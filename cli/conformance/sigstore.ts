@@ -98,7 +98,11 @@ export function verifySigstore(trust: SigstoreTrust, input: SigstoreInput): Rele
     digest,
   )
   const known = statement.predicateType === MULTIPLATFORM
-  return { signed, statement, measurements: known ? tinfoilMeasurements(statement.predicate) : null }
+  return {
+    signed,
+    statement,
+    measurements: known ? tinfoilMeasurements(statement.predicate) : null,
+  }
 }
 
 /** Null where it is none: the contract has a code of its own for that. */
