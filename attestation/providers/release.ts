@@ -67,14 +67,16 @@ export const releasePolicy = (repository: string): ReleasePolicy => ({
   predicateTypes: 'any',
 })
 
-const statementSchema = z.strictObject({
-  _type: z.string(),
-  subject: z.array(
-    z.object({ name: z.string().optional(), digest: z.record(z.string(), z.string()) }),
-  ),
-  predicateType: z.string(),
-  predicate: z.unknown(),
-})
+const statementSchema = z
+  .strictObject({
+    _type: z.string(),
+    subject: z.array(
+      z.object({ name: z.string().optional(), digest: z.record(z.string(), z.string()) }),
+    ),
+    predicateType: z.string(),
+    predicate: z.unknown(),
+  })
+  .transform(({ _type: type, subject, predicateType }) => ({ type, subject, predicateType }))
 
 export interface AcceptedStatement extends ReleaseStatement {
   readonly artifactSha256: string
@@ -106,7 +108,7 @@ export function acceptRelease(
     throw new EvidenceError('sigstore_payload_unexpected')
   }
   const statement = parseStatement(signed.payload)
-  if (!allows(policy.statementTypes, statement._type)) {
+  if (!allows(policy.statementTypes, statement.type)) {
     throw new EvidenceError('sigstore_statement_unexpected')
   }
   // 6. It is about this artifact. Only the first subject counts: others could hide which one a reader is shown.
@@ -127,7 +129,7 @@ export function acceptRelease(
     predicate: statement.predicate,
     loggedAt: signed.loggedAt,
     artifactSha256: artifactSha256.toLowerCase(),
-    statementType: statement._type,
+    statementType: statement.type,
     subject: subject.name ?? null,
   }
 }

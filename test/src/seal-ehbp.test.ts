@@ -1,6 +1,6 @@
 import { sha256, type E2eeBinding } from '@vouchgate/attestation'
 import { Identity, Transport } from 'ehbp'
-import { createServer, type IncomingHttpHeaders, type Server } from 'node:http'
+import { createServer, type IncomingHttpHeaders, type Server, type ServerResponse } from 'node:http'
 import { Pool } from 'undici'
 import { afterEach, describe, expect, test } from 'vitest'
 import { z } from 'zod'
@@ -87,7 +87,7 @@ test('the body is for the attested key alone, and says nothing in clear', async 
   expect(expose(request.body).includes('canary')).toBe(false)
   const enc = request.headers['ehbp-encapsulated-key'] ?? ''
   expect(enc).toMatch(/^[0-9a-f]{64}$/)
-  await expect(other.open(enc, expose(request.body))).rejects.toThrow()
+  await expect(other.open(enc, expose(request.body))).rejects.toThrow('for another key')
 })
 
 test('a body over a mebibyte is several frames', async () => {
@@ -258,25 +258,26 @@ afterEach(async () => {
 /** Answers every sealed request with what it said, in two frames. */
 async function startEcho(): Promise<{ origin: string; seen: IncomingHttpHeaders[] }> {
   const seen: IncomingHttpHeaders[] = []
+  const answer = async (enc: string, body: Buffer, response: ServerResponse): Promise<void> => {
+    try {
+      const opened = await key.open(enc, body)
+      const reply = opened.reply()
+      response.writeHead(200, { 'ehbp-response-nonce': reply.nonce })
+      const half = Math.ceil(opened.body.length / 2)
+      response.write(reply.frame(opened.body.subarray(0, half)))
+      response.end(reply.frame(opened.body.subarray(half)))
+    } catch {
+      response.writeHead(422, { 'content-type': 'application/problem+json' })
+      response.end('{"type":"urn:ietf:params:ehbp:error:key-config"}')
+    }
+  }
   const server = createServer((request, response) => {
     const chunks: Buffer[] = []
     request.on('data', (chunk: Buffer) => chunks.push(chunk))
     request.on('end', () => {
       seen.push(request.headers)
       const enc = request.headers['ehbp-encapsulated-key']
-      void key.open(typeof enc === 'string' ? enc : '', Buffer.concat(chunks)).then(
-        (opened) => {
-          const reply = opened.reply()
-          response.writeHead(200, { 'ehbp-response-nonce': reply.nonce })
-          const half = Math.ceil(opened.body.length / 2)
-          response.write(reply.frame(opened.body.subarray(0, half)))
-          response.end(reply.frame(opened.body.subarray(half)))
-        },
-        () => {
-          response.writeHead(422, { 'content-type': 'application/problem+json' })
-          response.end('{"type":"urn:ietf:params:ehbp:error:key-config"}')
-        },
-      )
+      void answer(typeof enc === 'string' ? enc : '', Buffer.concat(chunks), response)
     })
   })
   servers.push(server)

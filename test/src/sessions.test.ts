@@ -281,7 +281,9 @@ describe('a verified channel', () => {
     const moved = fakeClock(clock.now())
     const channel = new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })
     moved.set(endpoint.expiresAt)
-    expect(() => new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })).toThrow('could be verified')
+    expect(() => new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })).toThrow(
+      'could be verified',
+    )
     const send = Reflect.apply(Reflect.get(channel, 'send'), channel, [{}, {}])
     await expect(send).rejects.toMatchObject({ reason: 'evidence_expired' })
     await channel.close()

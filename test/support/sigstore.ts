@@ -161,18 +161,25 @@ interface Leaf {
   readonly loggedAt: UnixSeconds
 }
 
-function issueLeaf({ key, issuer, ctKey, loggedAt }: Leaf, release: ReleaseFields): Bytes {
-  const { repository, ref = 'refs/tags/v1.0.0', issuer: oidc = GITHUB_ISSUER } = release
-  const san = release.san ?? `https://github.com/${repository}/.github/workflows/build.yml@${ref}`
-  const named = release.repositoryExtension === undefined ? repository : release.repositoryExtension
-  const refName = release.refExtension === undefined ? ref : release.refExtension
-  const text = (id: string, value: Uint8Array) => ({ oid: id, critical: false, value })
-  const extensions = [
+const extension = (id: string, value: Uint8Array) => ({ oid: id, critical: false, value })
+
+/** Who signed, as Fulcio writes it (fulcio docs/oid-info.md). */
+function identityExtensions(release: ReleaseFields) {
+  const { repository, ref = 'refs/tags/v1.0.0', issuer = GITHUB_ISSUER } = release
+  const { san = `https://github.com/${repository}/.github/workflows/build.yml@${ref}` } = release
+  const { repositoryExtension = repository, refExtension = ref } = release
+  const named = (id: string, value: string | null) =>
+    value === null ? [] : [extension(`${FULCIO}.${id}`, Buffer.from(value))]
+  return [
     { oid: '2.5.29.17', critical: true, value: sequence(implicit(6, Buffer.from(san))) },
-    ...(named === null ? [] : [text(`${FULCIO}.5`, Buffer.from(named))]),
-    ...(refName === null ? [] : [text(`${FULCIO}.6`, Buffer.from(refName))]),
-    text(`${FULCIO}.8`, utf8String(oidc)),
+    ...named('5', repositoryExtension),
+    ...named('6', refExtension),
+    extension(`${FULCIO}.8`, utf8String(issuer)),
   ]
+}
+
+function issueLeaf({ key, issuer, ctKey, loggedAt }: Leaf, release: ReleaseFields): Bytes {
+  const extensions = identityExtensions(release)
   const fields = {
     ...COMMON,
     subject: sequence(),
@@ -193,11 +200,8 @@ function issueLeaf({ key, issuer, ctKey, loggedAt }: Leaf, release: ReleaseField
   const sct = certificateTimestamp(ctKey, { tbs, issuer, loggedAt })
   if (release.scts === 'broken') sct[sct.length - 1] = (sct.at(-1) ?? 0) ^ 1
   const scts = release.scts === 'twice' ? [sct, sct] : [sct]
-  const list = vector(concat(...scts.map(vector)))
-  return issueCertificate({
-    ...fields,
-    extensions: [...extensions, text(SCT_LIST, octetString(list))],
-  }).der
+  const list = octetString(vector(concat(...scts.map(vector))))
+  return issueCertificate({ ...fields, extensions: [...extensions, extension(SCT_LIST, list)] }).der
 }
 
 /** `u16 length ‖ bytes` */
