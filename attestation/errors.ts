@@ -2,6 +2,7 @@ import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
 import { NVIDIA_EVIDENCE_ERRORS, NVIDIA_POLICY_ERRORS } from './nvidia/errors.ts'
 import { RELEASE_EVIDENCE_ERRORS } from './providers/errors-release.ts'
 import { TINFOIL_EVIDENCE_ERRORS } from './providers/errors-tinfoil.ts'
+import { PROVIDER_EVIDENCE_ERRORS, PROVIDER_POLICY_ERRORS } from './providers/errors.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
 /**
@@ -40,6 +41,8 @@ export type Step =
   | 'nras'
   | 'event_log'
   | 'release'
+  | 'provider'
+  | 'launch'
   | 'policy'
   | 'binding'
   | 'freshness'
@@ -137,9 +140,9 @@ const EVIDENCE_ERRORS = {
   ...NVIDIA_EVIDENCE_ERRORS,
   ...RELEASE_EVIDENCE_ERRORS,
   ...TINFOIL_EVIDENCE_ERRORS,
+  ...PROVIDER_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),
-  evidence_document_absent: malformed('binding', 'the evidence lacks a document that it must have'),
   keyset_digest_mismatch: rejected('binding', 'the keyset does not hash to the digest beside it'),
   report_data_mismatch: rejected('binding', 'the quote does not bind this keyset and nonce'),
   boot_document_mismatch: rejected('binding', 'the boot document is not the one the keyset names'),
@@ -230,6 +233,7 @@ const POLICY_ERRORS = {
   workload_not_expected: 'the measurements are not in the expected list',
   ...SNP_POLICY_ERRORS,
   ...NVIDIA_POLICY_ERRORS,
+  ...PROVIDER_POLICY_ERRORS,
   azure_pcr_not_expected: 'a PCR of the vTPM does not have an expected value',
 } as const satisfies Record<string, string>
 
