@@ -6,9 +6,8 @@ import {
   releasePolicy,
   type Bytes,
   type EvidenceErrorCode,
-  type ReleaseInput,
-  type ReleaseStatement,
   type SignedStatement,
+  type SigstoreRoot,
   type UnixSeconds,
   type VerifyRelease,
 } from '@vouchgate/attestation'
@@ -28,7 +27,7 @@ import {
   type Signer,
 } from '@sigstore/verify'
 import { X509Certificate, type KeyObject } from 'node:crypto'
-import { PUBLIC_GOOD_TRUST, type SigstoreTrust } from './sigstore-trust.ts'
+import { PUBLIC_GOOD_TRUST, sigstoreTrust, type SigstoreTrust } from './sigstore-trust.ts'
 
 const MAX_BUNDLE = 1 << 20
 /** Whoever signs, one log and one clock have seen it, and one log its certificate. */
@@ -40,17 +39,20 @@ const SKEW = 300
 const REPOSITORY_OID = '1.3.6.1.4.1.57264.1.5'
 const REF_OID = '1.3.6.1.4.1.57264.1.6'
 
-/** Verifies releases under the public-good instance of Sigstore. */
-export const verifyRelease: VerifyRelease = (input) => verifyReleaseUnder(PUBLIC_GOOD_TRUST, input)
-
-/** The same under another instance. What that accepts is worth what its keys are. */
-export async function verifyReleaseUnder(
-  trust: SigstoreTrust,
-  { bundle, artifactSha256, repository, now }: ReleaseInput,
-): Promise<ReleaseStatement> {
-  const signed = verifyBundle(trust, bundle, now)
+/** Verifies releases under the public-good instance of Sigstore, or under one of a test's own. */
+export const verifyRelease: VerifyRelease = async ({
+  bundle,
+  artifactSha256,
+  repository,
+  now,
+  trustedRoot,
+}) => {
+  const signed = verifyBundle(trustOf(trustedRoot), bundle, now)
   return acceptRelease(signed, releasePolicy(repository), artifactSha256)
 }
+
+const trustOf = (root: SigstoreRoot): SigstoreTrust =>
+  root === 'public-good' ? PUBLIC_GOOD_TRUST : sigstoreTrust(parseJson(root.test_trusted_root))
 
 /** Checks everything that needs no policy. Throws `sigstore_*`. */
 export function verifyBundle(

@@ -26,9 +26,11 @@ import { ReceiptStore } from './receipt-store.ts'
 import { SessionStore } from './session-store.ts'
 import { AttestedSessions } from './sessions.ts'
 import { attestedFetch, webFetch } from '../client/evidence-fetch.ts'
+import { amdService } from './amd/kds.ts'
 import { nvidiaSources } from './nvidia/sources.ts'
 import { nvidiaDocuments } from './nvidia/gpus.ts'
 import { ATTESTED_KINDS } from './providers/kinds.ts'
+import { releaseService } from './providers/releases.ts'
 import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
@@ -122,12 +124,15 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const store = new SessionStore()
   const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
+  const web = webFetch(timeoutMs)
   const collecting = {
     pcs: collateral.source,
     weigh: collateral.weigh,
     attested: attestedFetch(timeoutMs),
-    web: webFetch(timeoutMs),
+    web,
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
+    amd: amdService({ url: config.amd.kds_url, fetch: web, clock }),
+    releases: releaseService({ url: config.releases.url, fetch: web, clock }),
     clock,
     random,
   }

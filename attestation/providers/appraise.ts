@@ -9,6 +9,8 @@ import { decodeProviderEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
+import type { VerifyRelease } from './release.ts'
+import { appraiseTinfoil } from './tinfoil.ts'
 
 export interface AppraiseInput {
   /** The bytes of `encodeProviderEvidence` or `encodeAciEvidence`. */
@@ -19,12 +21,15 @@ export interface AppraiseInput {
   readonly now: UnixSeconds | 'recorded'
   /** `recorded`: by what the evidence itself can show, see {@link recordedPolicy}. */
   readonly policy: ProviderPolicy | 'recorded'
+  /** For kinds whose images are known by the provenance of their release; without it those are not judged. */
+  readonly verifyRelease?: VerifyRelease
 }
 
 /** Every kind of provider there is, beside ACI/1 services. */
 const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.freeze({
   __proto__: null,
   'near-direct': appraiseNearDirect,
+  tinfoil: appraiseTinfoil,
 })
 
 const formatSchema = z.object({ format: z.string() })
@@ -49,7 +54,12 @@ export async function appraiseEvidence(
   // 1. The evidence was collected for this caller's challenge, or the policy asks for none.
   checkChallenge(evidence, input.challenge, policy)
   // 2. The kind's own steps: genuine, bound, wanted.
-  const [first, ...others] = await KINDS[evidence.kind]({ evidence, now, policy })
+  const [first, ...others] = await KINDS[evidence.kind]({
+    evidence,
+    now,
+    policy,
+    verifyRelease: input.verifyRelease ?? null,
+  })
   if (first === undefined) throw new TypeError('a kind appraises one channel or throws')
   const made = (appraised: Appraised) => endpointOf(appraised, evidence, now)
   return [made(first), ...others.map(made)]

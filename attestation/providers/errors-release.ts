@@ -6,6 +6,10 @@ const entry = (kind: 'malformed' | 'unsupported' | 'rejected', message: string) 
 
 /** Part of the table of `attestation/errors.ts`. */
 export const RELEASE_EVIDENCE_ERRORS = {
+  release_verifier_absent: entry(
+    'unsupported',
+    'nothing here can verify the provenance of a release',
+  ),
   sigstore_bundle_malformed: entry(
     'malformed',
     'the Sigstore bundle or its statement is malformed',

@@ -31,6 +31,11 @@ export const TINFOIL_EVIDENCE_ERRORS = {
     'release',
     'something was measured into RTMR3, which released images leave alone',
   ),
+  tinfoil_td_configured: entry(
+    'rejected',
+    'release',
+    'the host configured the TD with more than its image',
+  ),
   tinfoil_hardware_unknown: entry(
     'rejected',
     'release',

@@ -4,6 +4,8 @@ export const PROVIDER_KINDS = [
   'aci',
   /** A NEAR AI model node: TLS ends inside its TD. */
   'near-direct',
+  /** A Tinfoil enclave, router or model, on TDX or SEV-SNP. */
+  'tinfoil',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

@@ -3,6 +3,9 @@ import { decodeUtf8, type Bytes, type UnixSeconds } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { parseJson, type JsonValue } from '../json.ts'
 
+/** The name under which the repository is kept that a release was asked of, `owner/name`. */
+export const RELEASE_REPOSITORY = 'release/repository'
+
 /** What the CI of a repository stated, publicly logged, about an artifact that it built. */
 export interface ReleaseStatement {
   /** `owner/name` on GitHub. */
@@ -25,7 +28,11 @@ export interface ReleaseInput {
   /** Whose CI must have signed, `owner/name`. */
   readonly repository: string
   readonly now: UnixSeconds
+  /** `public-good`, or the `trusted_root.json` of a Sigstore of a test's own. */
+  readonly trustedRoot: SigstoreRoot
 }
+
+export type SigstoreRoot = 'public-good' | { readonly test_trusted_root: string }
 
 /**
  * Verifies the provenance of a release. It is a parameter of an appraisal, because the X.509 and ASN.1 of Sigstore is

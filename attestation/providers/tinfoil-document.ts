@@ -25,6 +25,9 @@ export interface TinfoilDocument {
   readonly devices: readonly Bytes[]
 }
 
+/** The name under which the body of `GET /.well-known/tinfoil-attestation?nonce=` is kept. */
+export const TINFOIL_DOCUMENT = 'tinfoil/document'
+
 const FORMAT = 'https://tinfoil.sh/predicate/attestation/v3'
 /** Their report data has no nonce, so that a recording would pass for the enclave. */
 const WITHOUT_NONCE = /^https:\/\/tinfoil\.sh\/predicate\/(?:sev-snp-guest|tdx-guest)\/v[12]$/

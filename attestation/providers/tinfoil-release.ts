@@ -21,7 +21,7 @@ export interface TinfoilHardware {
 export const TINFOIL_RELEASE_TYPE = 'https://tinfoil.sh/predicate/snp-tdx-multiplatform/v1'
 export const TINFOIL_HARDWARE_TYPE = 'https://tinfoil.sh/predicate/hardware-measurements/v1'
 /** Enclaves extend nothing at run time: whatever is in RTMR3 was put there by somebody else. */
-export const TINFOIL_RTMR3 = '0'.repeat(96)
+const UNTOUCHED = '0'.repeat(96)
 
 const register = z
   .string()
@@ -62,13 +62,19 @@ export function findTinfoilHardware(
   return found
 }
 
-/** Throws `tinfoil_rtmr3_extended` or `tinfoil_release_mismatch`. */
+/** What the host configures a TD with beside its image; released images expect nothing there. */
+const TINFOIL_CONFIGURATION = ['mrconfigid', 'mrowner', 'mrownerconfig'] as const
+
+/** By the names of a quote's measurements. Throws `tinfoil_rtmr3_extended`, `tinfoil_td_configured` or `tinfoil_release_mismatch`. */
 export function matchTinfoilTdx(
   release: TinfoilMeasurements,
-  seen: { readonly rtmr1: string; readonly rtmr2: string; readonly rtmr3: string },
+  seen: Readonly<Record<string, string>>,
 ): void {
-  if (seen.rtmr3 !== TINFOIL_RTMR3) throw new EvidenceError('tinfoil_rtmr3_extended')
-  if (seen.rtmr1 !== release.rtmr1 || seen.rtmr2 !== release.rtmr2) {
+  if (seen['rtmr3'] !== UNTOUCHED) throw new EvidenceError('tinfoil_rtmr3_extended')
+  if (TINFOIL_CONFIGURATION.some((name) => seen[name] !== UNTOUCHED)) {
+    throw new EvidenceError('tinfoil_td_configured')
+  }
+  if (seen['rtmr1'] !== release.rtmr1 || seen['rtmr2'] !== release.rtmr2) {
     throw new EvidenceError('tinfoil_release_mismatch')
   }
 }

@@ -59,6 +59,8 @@ export interface Config {
   /** `bundle` is empty where no file is named; nothing in it has been verified. */
   readonly collateral: ConfigFile['collateral'] & { readonly bundle: CollateralBundle }
   readonly nvidia: ConfigFile['nvidia']
+  readonly amd: ConfigFile['amd']
+  readonly releases: ConfigFile['releases']
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
   readonly providers: ReadonlyMap<ProviderId, Provider>

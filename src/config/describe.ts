@@ -1,4 +1,4 @@
-import { namesWorkload } from '@vouchgate/attestation'
+import { namesWorkload, type ProviderPolicy, type ReleaseRequirement } from '@vouchgate/attestation'
 import type { AttestedProvider, Config, Model, Provider } from './config.ts'
 
 const CONFIGFS_NEEDS_AGENT =
@@ -40,13 +40,25 @@ function describeProvider(provider: Provider): string {
   return `Provider ${provider.id} at ${provider.origin} is verified every ${provider.refreshSeconds} s before any prompt; ${proven(provider)}`
 }
 
-function proven({ policy: { tdx } }: AttestedProvider): string {
-  if (tdx === 'reject') return ''
-  const root = tdx.trusted_root === 'intel' ? '' : ' Its evidence is trusted under a TEST root.'
+function proven({ policy }: AttestedProvider): string {
+  const { tdx, release } = policy
+  const root = hasTestRoot(policy) ? ' Its evidence is trusted under a TEST root.' : ''
+  if (release !== 'any') return releaseOf(release) + root
+  if (tdx === 'reject') return root.trim()
   return namesWorkload(tdx)
     ? `its measurements must be in the policy.${root}`
     : `UNPROVEN: workload any, so any genuine TEE passes, whatever it runs.${root}`
 }
+
+const hasTestRoot = ({ tdx, snp_trusted_root: snp, release }: ProviderPolicy): boolean =>
+  (tdx !== 'reject' && tdx.trusted_root !== 'intel') ||
+  snp !== 'amd' ||
+  (release !== 'any' && release.trusted_root !== 'public-good')
+
+const releaseOf = ({ repository, tags }: ReleaseRequirement): string =>
+  tags === 'any'
+    ? `its image must be the newest release of ${repository}, whatever that is, as its CI logged it.`
+    : `its image must be ${repository} ${tags.join(' or ')}, as its CI logged it.`
 
 function describeModel({ name, confidentiality, routes }: Model): string {
   const order = routes.map(({ provider }) => provider).join(', then ')

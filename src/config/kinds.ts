@@ -4,5 +4,6 @@ import type { Confidentiality, Provider } from './config.ts'
 export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentiality>> = {
   aci: 'attested',
   'near-direct': 'attested',
+  tinfoil: 'attested',
   openai: 'plain',
 }

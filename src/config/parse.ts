@@ -43,10 +43,20 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, nvidia, limits, receipts } = file
+  const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
-  const sections = { listen, enclave, provenance, collateral, nvidia, limits, receipts }
+  const sections = {
+    listen,
+    enclave,
+    provenance,
+    collateral,
+    nvidia,
+    amd,
+    releases,
+    limits,
+    receipts,
+  }
   return { digest, ...sections, providers, models, keys }
 }
 
@@ -156,7 +166,12 @@ class Reader {
       return null
     }
     try {
-      return kind === 'aci' ? tdxOnlyPolicy(parsePolicy(value)) : parseProviderPolicy(value)
+      if (kind === 'aci') return tdxOnlyPolicy(parsePolicy(value))
+      const policy = parseProviderPolicy(value)
+      if (kind === 'tinfoil' && policy.release === 'any') {
+        this.#problem(path, 'name the repository whose releases are wanted under release')
+      }
+      return policy
     } catch (error) {
       if (!isVerificationError(error)) throw error
       this.#problem(path, 'not a valid attestation policy')

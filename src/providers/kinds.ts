@@ -2,7 +2,9 @@ import type { ProviderKind } from '@vouchgate/attestation'
 import { collectAci } from '../../client/collect.ts'
 import type { Seal } from '../upstream/seal.ts'
 import type { Collect } from './collect.ts'
+import { sealEhbp } from '../upstream/seal-ehbp.ts'
 import { collectNearDirect } from './near-direct.ts'
+import { collectTinfoil } from './tinfoil.ts'
 
 interface KindEntry {
   readonly collect: Collect
@@ -19,4 +21,5 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     seal: null,
   },
   'near-direct': { collect: collectNearDirect, seal: null },
+  tinfoil: { collect: collectTinfoil, seal: sealEhbp },
 })

@@ -1,4 +1,5 @@
 import { appraiseEvidence, toHex } from '@vouchgate/attestation'
+import { verifyRelease } from '../../client/sigstore.ts'
 import type { AttestedProvider } from '../config/index.ts'
 import type { Random } from '../ids.ts'
 import { expose } from '../sensitive.ts'
@@ -24,6 +25,7 @@ export async function verifyProvider(
     challenge: nonce,
     now: deps.clock.now(),
     policy: provider.policy,
+    verifyRelease,
   })
   return { endpoint, evidence }
 }

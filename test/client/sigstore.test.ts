@@ -1,12 +1,12 @@
 import type { EvidenceErrorCode } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { sigstoreTrust } from '../../client/sigstore-trust.ts'
-import { verifyRelease, verifyReleaseUnder } from '../../client/sigstore.ts'
+import { verifyRelease } from '../../client/sigstore.ts'
 import { TEST_TIME } from '../support/clock.ts'
 import { createSigstore, type BundleJson, type ReleaseFields } from '../support/sigstore.ts'
 
 const sigstore = createSigstore()
-const trust = sigstoreTrust(sigstore.trustedRoot)
+const trustedRoot = { test_trusted_root: JSON.stringify(sigstore.trustedRoot) }
 const DIGEST = 'd1'.repeat(32)
 
 const RELEASE: ReleaseFields = {
@@ -17,7 +17,8 @@ const RELEASE: ReleaseFields = {
 }
 
 const verify = (fields: Partial<ReleaseFields> = {}, now = TEST_TIME) =>
-  verifyReleaseUnder(trust, {
+  verifyRelease({
+    trustedRoot,
     bundle: sigstore.bundle({ ...RELEASE, ...fields }),
     artifactSha256: DIGEST,
     repository: 'acme/enclave',
@@ -185,15 +186,27 @@ describe('refused', () => {
 
   test('more than a mebibyte', async () => {
     const bundle = new Uint8Array((1 << 20) + 1).fill(0x20)
-    await expect(async () =>
-      verifyRelease({ bundle, artifactSha256: DIGEST, repository: 'a/b', now: TEST_TIME }),
+    await expect(
+      verifyRelease({
+        bundle,
+        artifactSha256: DIGEST,
+        repository: 'a/b',
+        now: TEST_TIME,
+        trustedRoot: 'public-good',
+      }),
     ).rejects.toMatchObject({ code: 'sigstore_bundle_malformed' })
   })
 
   test('everything of a Sigstore that is not the public-good instance', async () => {
     const bundle = sigstore.bundle(RELEASE)
-    await expect(async () =>
-      verifyRelease({ bundle, artifactSha256: DIGEST, repository: 'acme/enclave', now: TEST_TIME }),
+    await expect(
+      verifyRelease({
+        bundle,
+        artifactSha256: DIGEST,
+        repository: 'acme/enclave',
+        now: TEST_TIME,
+        trustedRoot: 'public-good',
+      }),
     ).rejects.toMatchObject({ code: 'sigstore_certificate_untrusted' })
   })
 })

@@ -1,0 +1,99 @@
+import {
+  decodeUtf8,
+  isVerificationError,
+  parseJson,
+  type Bytes,
+  type Clock,
+} from '@vouchgate/attestation'
+import { z } from 'zod'
+import { ChannelError } from '../../client/errors.ts'
+import type { EvidenceFetch } from '../../client/evidence-fetch.ts'
+import { TimedCache } from '../nvidia/cache.ts'
+import { serviceFetch } from './service.ts'
+
+/** What is published about one release; nothing of it is verified. */
+export interface ReleaseDocuments {
+  /** The digest of the release's artifact, as text. */
+  readonly digest: Bytes
+  /** `{"attestations":[{"bundle":…}]}` */
+  readonly attestations: Bytes
+}
+
+/**
+ * The documents of the newest release of a repository, or of the one of a tag.
+ *
+ * Rejects with `ChannelError` `release_*` or `channel_*`.
+ */
+export type ReleaseSource = (
+  repository: string,
+  tag: string | 'latest',
+) => Promise<ReleaseDocuments>
+
+export interface ReleaseOptions {
+  readonly url: string
+  readonly fetch: EvidenceFetch
+  readonly clock: Clock
+}
+
+const MAX_RELEASE = 1 << 20
+const MAX_DIGEST = 1024
+const MAX_ATTESTATIONS = 2 << 20
+/** A release that came out is known this much later; the service is asked by every gateway. */
+const LATEST_SECONDS = 300
+/** What a tag's release is does not change; what is held that is wrong is gone within the hour. */
+const RELEASE_SECONDS = 3600
+const MAX_HELD = 256
+
+const latestSchema = z.object({ tag_name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/) })
+
+/** GitHub's routes for releases and attestations, or those of a proxy that answers without an account. */
+export function releaseService({ url, fetch, clock }: ReleaseOptions): ReleaseSource {
+  const tags = new TimedCache<string>(clock, MAX_HELD)
+  const releases = new TimedCache<ReleaseDocuments>(clock, MAX_HELD)
+  const service = serviceFetch(url, fetch)
+  const ask = (path: string, maxBytes: number): Promise<Bytes> =>
+    service(path, maxBytes).catch((error: unknown) => {
+      throw failure(error)
+    })
+  const latest = async (repository: string): Promise<string> => {
+    const answer = await ask(`/repos/${repository}/releases/latest`, MAX_RELEASE)
+    const parsed = latestSchema.safeParse(json(answer))
+    if (!parsed.success) throw new ChannelError('release_answer_malformed')
+    return parsed.data.tag_name
+  }
+  const release = async (repository: string, tag: string): Promise<ReleaseDocuments> => {
+    const path = `/${repository}/releases/download/${encodeURIComponent(tag)}/tinfoil.hash`
+    const digest = await ask(path, MAX_DIGEST)
+    const hex = /^([0-9a-f]{64})\s*$/.exec(Buffer.from(digest).toString('latin1'))?.[1]
+    if (hex === undefined) throw new ChannelError('release_answer_malformed')
+    const logged = `/repos/${repository}/attestations/sha256:${hex}`
+    return { digest, attestations: await ask(logged, MAX_ATTESTATIONS) }
+  }
+  const timed = async <V>(loading: Promise<V>, seconds: number) => {
+    const value = await loading
+    return { value, expiresAt: clock.now() + seconds }
+  }
+  return async (repository, wanted) => {
+    const tag =
+      wanted === 'latest'
+        ? await tags.get(repository, () => timed(latest(repository), LATEST_SECONDS))
+        : wanted
+    const key = `${repository}@${tag}`
+    return releases.get(key, () => timed(release(repository, tag), RELEASE_SECONDS))
+  }
+}
+
+function json(bytes: Bytes): unknown {
+  try {
+    return parseJson(decodeUtf8(bytes))
+  } catch (error) {
+    if (isVerificationError(error)) return null
+    throw error
+  }
+}
+
+function failure(error: unknown): unknown {
+  if (!(error instanceof ChannelError)) return error
+  const ours = error.code === 'report_unavailable' || error.code === 'report_too_large'
+  return ours ? new ChannelError('release_unavailable') : error
+}
