@@ -2,7 +2,7 @@ import { z } from 'zod'
 import { UNKNOWN, type Claim } from '../aci/claim.ts'
 import { decodeUtf8, encodeUtf8, fromBase64, sha256, toHex, type Bytes } from '../bytes.ts'
 import { EvidenceError, isVerificationError, PolicyError } from '../errors.ts'
-import { parseJson } from '../json.ts'
+import { parseJson, type JsonValue } from '../json.ts'
 import { GenuineSnpReport, type AcceptedSnpReport } from '../sev-snp/verdict.ts'
 import type { AcceptedQuote } from '../tdx/verdict.ts'
 import { documentsOf } from './evidence.ts'
@@ -34,12 +34,18 @@ export const TINFOIL_HARDWARE_REPOSITORY = 'tinfoilsh/hardware-measurements'
 
 /** An image that the enclave was measured to run. */
 export interface TinfoilImage {
-  readonly release: ReleaseStatement
-  /** `public-good`, or `test`. */
-  readonly root: string
-  /** Null on SEV-SNP, where one measurement covers firmware and image. */
-  readonly hardware: TinfoilHardware | null
+  readonly identity: { readonly repository: string; readonly tag: string }
   readonly claims: { readonly os: Claim; readonly software: Claim; readonly weights: Claim }
+  readonly extra: Readonly<Record<keyof typeof NO_IMAGE, JsonValue>>
+}
+
+export const NO_IMAGE = {
+  release_repository: null,
+  release_tag: null,
+  release_logged_at: null,
+  release_trusted_root: null,
+  /** On SEV-SNP null: there one measurement covers firmware and image. */
+  hardware_platform: null,
 }
 
 /**
@@ -62,14 +68,20 @@ export async function verifyTinfoilImage(
   }
   // 3. The registers that no image determines are those of a released platform.
   const hardware = GenuineSnpReport.is(cpu) ? null : await hardwareOf(cpu, wanted, input)
+  const { repository, tag, loggedAt } = release
   return {
-    release,
-    root: wanted.trusted_root === 'public-good' ? 'public-good' : 'test',
-    hardware,
+    identity: { repository, tag },
     claims: {
       os: released(release),
       software: released(release),
       weights: await weightsClaim(release),
+    },
+    extra: {
+      release_repository: repository,
+      release_tag: tag,
+      release_logged_at: loggedAt,
+      release_trusted_root: wanted.trusted_root === 'public-good' ? 'public-good' : 'test',
+      hardware_platform: hardware?.id ?? null,
     },
   }
 }

@@ -16,7 +16,12 @@ import {
   tinfoilReportData,
   type TinfoilDocument,
 } from './tinfoil-document.ts'
-import { TINFOIL_DOCUMENTS, verifyTinfoilImage, type TinfoilImage } from './tinfoil-image.ts'
+import {
+  NO_IMAGE,
+  TINFOIL_DOCUMENTS,
+  verifyTinfoilImage,
+  type TinfoilImage,
+} from './tinfoil-image.ts'
 
 /**
  * A Tinfoil enclave, router or model, in which TLS and EHBP end (providers.md §5).
@@ -83,7 +88,7 @@ interface Enclave {
 }
 
 async function appraised({ document, cpu, image, gpus }: Enclave): Promise<Appraised> {
-  const { tlsKey, hpkeKey } = document
+  const { tlsKey, hpkeKey, devices } = document
   return {
     bindings: [
       { kind: 'tls-spki-sha256', digest: tlsKey },
@@ -96,21 +101,16 @@ async function appraised({ document, cpu, image, gpus }: Enclave): Promise<Appra
       },
     ],
     expiresAt: expiryOf(cpu, gpus),
-    identity:
-      image === null ? {} : { repository: image.release.repository, tag: image.release.tag },
+    identity: image?.identity ?? {},
     claims: providerClaims({
       cpu,
       binds: 'the TLS key of the connection and the key that bodies are encrypted to',
       gpus,
       ...image?.claims,
       extra: {
-        evidence_scope: document.devices.length === 0 ? 'router' : 'instance',
+        evidence_scope: devices.length === 0 ? 'router' : 'instance',
         freshness: 'client_nonce',
-        release_repository: image?.release.repository ?? null,
-        release_tag: image?.release.tag ?? null,
-        release_logged_at: image?.release.loggedAt ?? null,
-        release_trusted_root: image?.root ?? null,
-        hardware_platform: image?.hardware?.id ?? null,
+        ...(image?.extra ?? NO_IMAGE),
       },
     }),
     logged: {},

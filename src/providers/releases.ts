@@ -26,7 +26,8 @@ export interface ReleaseDocuments {
  */
 export type ReleaseSource = (
   repository: string,
-  tag: string | 'latest',
+  /** Null: the newest. */
+  tag: string | null,
 ) => Promise<ReleaseDocuments>
 
 export interface ReleaseOptions {
@@ -75,7 +76,7 @@ export function releaseService({ url, fetch, clock }: ReleaseOptions): ReleaseSo
   }
   return async (repository, wanted) => {
     const tag =
-      wanted === 'latest'
+      wanted === null
         ? await tags.get(repository, () => timed(latest(repository), LATEST_SECONDS))
         : wanted
     const key = `${repository}@${tag}`

@@ -66,10 +66,10 @@ async function releasesOf(
   { releases }: CollectDeps,
 ): Promise<NamedDocuments> {
   if (release === 'any') return []
-  const tags = release.tags === 'any' ? ['latest'] : release.tags
+  const tags = release.tags === 'any' ? [null] : release.tags
   const [images, hardware] = await Promise.all([
     Promise.all(tags.map(async (tag) => releases(release.repository, tag))),
-    platform === 'tdx' ? releases(TINFOIL_HARDWARE_REPOSITORY, 'latest') : null,
+    platform === 'tdx' ? releases(TINFOIL_HARDWARE_REPOSITORY, null) : null,
   ])
   return [
     [TINFOIL_DOCUMENTS.repository, encodeUtf8(release.repository)],

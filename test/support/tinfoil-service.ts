@@ -1,4 +1,3 @@
-import { createHash, sign } from 'node:crypto'
 import {
   createServer as createHttpServer,
   request as httpRequest,
@@ -8,9 +7,9 @@ import {
 import { createServer as createHttpsServer } from 'node:https'
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
-import { toBase64, type Bytes, type Clock } from '@vouchgate/attestation'
+import type { Bytes, Clock } from '@vouchgate/attestation'
 import { newEhbpKey, type EhbpKey } from './ehbp-server.ts'
-import { evidenceItem, type SimulatedDevice } from './nvidia-gpu.ts'
+import type { SimulatedDevice } from './nvidia-gpu.ts'
 import {
   openAiService,
   sendError,
@@ -20,17 +19,7 @@ import {
 } from './openai-service.ts'
 import { newTlsIdentity, type TlsIdentity } from './pki.ts'
 import { listen, portOf, stop } from './ports.ts'
-
-/** The fields of an attestation document, version 3, before they are written down. */
-export interface DocumentFields {
-  tlsKey: string
-  hpkeKey: string
-  /** Hex. */
-  nonce: string
-  /** The evidence of its GPUs, JSON; null where it has none. */
-  gpu: string | null
-  nvswitch: string | null
-}
+import { documentText, gpuEvidence, reportDataOf, type DocumentFields } from './tinfoil-document.ts'
 
 /** How the enclave behaves; a test changes it while it runs. */
 export interface EnclaveBehaviour {
@@ -78,7 +67,6 @@ export interface TinfoilEnclaveOptions {
 }
 
 const ATTESTATION = '/.well-known/tinfoil-attestation'
-const hexSha256 = (bytes: Uint8Array): string => createHash('sha256').update(bytes).digest('hex')
 
 /** A Tinfoil enclave: TLS and EHBP end in it, and its hardware's report binds both keys and the GPUs' evidence. */
 export async function startTinfoilEnclave(options: TinfoilEnclaveOptions): Promise<TinfoilEnclave> {
@@ -101,16 +89,11 @@ export async function startTinfoilEnclave(options: TinfoilEnclaveOptions): Promi
   await listen(inner)
 
   const document = async (nonce: string): Promise<string> => {
-    const challenge = Uint8Array.from(Buffer.from(nonce, 'hex'))
-    const evidences = gpus.map(({ arch, pem, answer }) => ({
-      ...evidenceItem(answer(challenge), pem, arch),
-      nonce,
-    }))
     const fields = behaviour.bind({
       tlsKey: identity.spkiSha256,
       hpkeKey: Buffer.from(ehbp.publicKey).toString('hex'),
       nonce,
-      gpu: gpus.length === 0 ? null : JSON.stringify({ evidences }),
+      gpu: gpuEvidence(gpus, nonce),
       nvswitch: null,
     })
     const report = await options.attest(reportDataOf(fields))
@@ -184,47 +167,6 @@ export async function startTinfoilEnclave(options: TinfoilEnclaveOptions): Promi
       await Promise.all([stop(server), stop(inner)])
     },
   }
-}
-
-/** SHA-256 over the keys, the nonce and the hash of each device document; then zeros. */
-function reportDataOf({ tlsKey, hpkeKey, nonce, gpu, nvswitch }: DocumentFields): string {
-  const devices = [gpu, nvswitch].flatMap((each) =>
-    each === null ? [] : [hexSha256(Buffer.from(each))],
-  )
-  const bound = Buffer.from([tlsKey, hpkeKey, nonce, ...devices].join(''), 'hex')
-  return hexSha256(bound) + '00'.repeat(32)
-}
-
-interface Cpu {
-  readonly platform: 'tdx' | 'sev-snp'
-  readonly report: Bytes
-}
-
-/** Compact JSON in the order of the real one, signed by the TLS key over itself with an empty signature. */
-function documentText(fields: DocumentFields, { platform, report }: Cpu, tls: TlsIdentity): string {
-  const { gpu, nvswitch } = fields
-  const hashOf = (name: string, evidence: string | null) =>
-    evidence === null ? {} : { [name]: hexSha256(Buffer.from(evidence)) }
-  const members = [
-    ['format', '"https://tinfoil.sh/predicate/attestation/v3"'],
-    [
-      'report_data',
-      JSON.stringify({
-        tls_key_fp: fields.tlsKey,
-        hpke_key: fields.hpkeKey,
-        nonce: fields.nonce,
-        ...hashOf('gpu_evidence_hash', gpu),
-        ...hashOf('nvswitch_evidence_hash', nvswitch),
-      }),
-    ],
-    ['cpu', JSON.stringify({ platform, report: toBase64(report) })],
-    ...(gpu === null ? [] : [['gpu', gpu]]),
-    ...(nvswitch === null ? [] : [['nvswitch', nvswitch]]),
-    ['certificate', JSON.stringify(tls.cert)],
-  ]
-  const text = members.map(([name, value]) => `"${name}":${value}`).join(',')
-  const signature = sign('sha256', Buffer.from(`{${text},"signature":""}`), tls.key)
-  return `{${text},"signature":"${signature.toString('base64')}"}`
 }
 
 function readCounted(request: IncomingMessage, count: (bytes: number) => void): Promise<Buffer> {
