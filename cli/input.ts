@@ -6,13 +6,11 @@ import {
   parseGpuPolicy,
   parseJson,
   parsePolicy,
-  parseProviderPolicy,
   parseTime,
   type Bytes,
   type GpuPolicy,
   type JsonValue,
   type Policy,
-  type ProviderPolicy,
   type UnixSeconds,
 } from '@vouchgate/attestation'
 import { InvalidArgumentError } from 'commander'
@@ -40,10 +38,11 @@ export const readText = async (path: string, max?: number): Promise<string> =>
 
 export const readJson = async (path: string): Promise<JsonValue> => parseJson(await readText(path))
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-async function readYaml(path: string): Promise<unknown> {
+/** One YAML or JSON document. Throws `yaml_malformed`. */
+export async function readYaml(path: string): Promise<unknown> {
   const text = await readText(path, MAX_POLICY)
   try {
     return parseYaml(text)
@@ -64,10 +63,6 @@ export async function readQuotePolicy(path: string): Promise<Policy> {
   const value = await readYaml(path)
   return parsePolicy(isRecord(value) ? { workload: 'any', ...value } : value)
 }
-
-/** A policy for a provider, YAML or JSON; a rule left out takes its strictest value. */
-export const readProviderPolicy = async (path: string): Promise<ProviderPolicy> =>
-  parseProviderPolicy(await readYaml(path))
 
 /** A policy for GPU evidence, YAML or JSON; a rule left out takes its strictest value. */
 export const readGpuPolicy = async (path: string): Promise<GpuPolicy> =>

@@ -1,11 +1,8 @@
-import { z } from 'zod'
 import type { UnixSeconds } from '../bytes.ts'
-import { decodeUtf8 } from '../bytes.ts'
 import { VerifiedEndpoint } from '../endpoint.ts'
 import { EvidenceError, PolicyError } from '../errors.ts'
-import { parseJson } from '../json.ts'
 import { verifyEndpoint } from '../verify.ts'
-import { decodeProviderEvidence, type ProviderEvidence } from './evidence.ts'
+import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
@@ -22,7 +19,7 @@ export interface AppraiseInput {
   /** `recorded`: by what the evidence itself can show, see {@link recordedPolicy}. */
   readonly policy: ProviderPolicy | 'recorded'
   /** For kinds whose images are known by the provenance of their release; without it those are not judged. */
-  readonly verifyRelease?: VerifyRelease
+  readonly verifyRelease?: VerifyRelease | undefined
 }
 
 /** Every kind of provider there is, beside ACI/1 services. */
@@ -31,8 +28,6 @@ const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.f
   'near-direct': appraiseNearDirect,
   tinfoil: appraiseTinfoil,
 })
-
-const formatSchema = z.object({ format: z.string() })
 
 /**
  * Proves that the keys a prompt will travel to belong to a wanted workload in a genuine TEE, whatever the kind of
@@ -44,8 +39,7 @@ const formatSchema = z.object({ format: z.string() })
 export async function appraiseEvidence(
   input: AppraiseInput,
 ): Promise<readonly [VerifiedEndpoint, ...VerifiedEndpoint[]]> {
-  const format = formatSchema.safeParse(parseJson(decodeUtf8(input.evidence)))
-  if (format.success && format.data.format.startsWith('vouchgate.aci-evidence/')) {
+  if (isAciEvidence(input.evidence)) {
     return [await verifyEndpoint({ ...input, policy: tdxPolicy(input.policy) })]
   }
   const evidence = decodeProviderEvidence(input.evidence)
@@ -58,7 +52,7 @@ export async function appraiseEvidence(
     evidence,
     now,
     policy,
-    verifyRelease: input.verifyRelease ?? null,
+    verifyRelease: input.verifyRelease,
   })
   if (first === undefined) throw new TypeError('a kind appraises one channel or throws')
   const made = (appraised: Appraised) => endpointOf(appraised, evidence, now)

@@ -10,8 +10,8 @@ export interface KindInput {
   readonly evidence: ProviderEvidence
   readonly now: UnixSeconds
   readonly policy: ProviderPolicy
-  /** Null where the caller cannot verify the provenance of releases. */
-  readonly verifyRelease: VerifyRelease | null
+  /** Absent where the caller cannot verify the provenance of releases. */
+  readonly verifyRelease?: VerifyRelease | undefined
 }
 
 /** One channel of a provider that its evidence proves and the policy wants. */

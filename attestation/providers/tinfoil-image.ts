@@ -162,7 +162,7 @@ async function stated(
   { repository, type, wanted }: Question,
   { verifyRelease, now }: KindInput,
 ): Promise<ReleaseStatement> {
-  if (verifyRelease === null) throw new EvidenceError('release_verifier_absent')
+  if (verifyRelease === undefined) throw new EvidenceError('release_verifier_absent')
   if (attestations === undefined) throw new EvidenceError('evidence_document_absent')
   const [artifactSha256 = ''] = /^[0-9a-f]{64}(?=\s*$)/.exec(decodeUtf8(digest)) ?? []
   const trustedRoot = wanted.trusted_root

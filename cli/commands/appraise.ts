@@ -1,12 +1,10 @@
 import {
   appraiseEvidence,
-  decodeProviderEvidence,
+  isVerifiedAciService,
   observingPolicy,
   PROVIDER_KINDS,
-  recordedPolicy,
-  toHex,
   type Bytes,
-  type ChannelBinding,
+  type Claims,
   type ProviderPolicy,
   type VerifiedEndpoint,
 } from '@vouchgate/attestation'
@@ -14,11 +12,12 @@ import { Option, type Command } from 'commander'
 import { verifyRelease } from '../../client/sigstore.ts'
 import { readCapture, type Capture } from '../../client/index.ts'
 import { collectFromCapture, kindOf } from '../capture-provider.ts'
+import { bindingJson, claimLines } from '../describe.ts'
 import { CliError } from '../errors.ts'
 import { EXIT, failureOf, type Failure } from '../exit.ts'
-import { readProviderPolicy } from '../input.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'
 import { execute, failureLines, type Report, type Style } from '../output.ts'
+import { readSessionPolicy, RECORDED } from '../session-policy.ts'
 
 interface Options extends JsonOption {
   readonly provider?: (typeof PROVIDER_KINDS)[number]
@@ -55,9 +54,9 @@ async function appraise(options: Options): Promise<Report> {
   const capture = await readCapture(options.capture)
   const kind = options.provider ?? kindOf(capture)
   if (kind === null) throw new CliError('provider_kind_required')
-  const policy = options.policy === undefined ? null : await readProviderPolicy(options.policy)
+  const policy = options.policy === undefined ? RECORDED : await readSessionPolicy(options.policy)
   const evidence = await collectFromCapture(kind, capture)
-  const wanted = policy ?? recordedPolicy(decodeProviderEvidence(evidence))
+  const wanted = policy(capture.provider, evidence)
   const verdict = await judge(evidence, capture, wanted)
   // What is refused is shown all the same, as far as it is genuine; it is not accepted by being shown.
   const shown =
@@ -101,7 +100,7 @@ function report({ kind, capture, verdict, shown }: Shown): Report {
     provider: kind,
     model: capture.model,
     accepted: failure === null,
-    nonceFresh: extra['freshness'] === 'client_nonce',
+    nonceFresh: first !== undefined && answersNonce(first, capture),
     tcbStatus: extra['tcb_status'] ?? null,
     gpus: extra['gpu_count'] ?? 0,
     claims,
@@ -112,19 +111,15 @@ function report({ kind, capture, verdict, shown }: Shown): Report {
   return {
     exit: failure?.exit ?? EXIT.ok,
     json,
-    lines: (style) => [...headLines(style, verdict), ...claimLines(style, json)],
+    lines: (style) => [...headLines(style, verdict), ...factLines(style, json)],
   }
 }
 
-const bindingJson = (binding: ChannelBinding) =>
-  binding.kind === 'tls-spki-sha256'
-    ? { type: 'tls_spki_sha256', spki_sha256: toHex(binding.digest) }
-    : {
-        type: 'e2ee_public_key_sha256',
-        algorithm: binding.protocol,
-        key_id: binding.keyId,
-        public_key_sha256: toHex(binding.digest),
-      }
+/** What an ACI/1 service binds always holds the nonce that was sent, or says that there was none. */
+const answersNonce = (endpoint: VerifiedEndpoint, { nonce }: Capture): boolean =>
+  isVerifiedAciService(endpoint)
+    ? nonce !== null
+    : endpoint.claims.extra['freshness'] === 'client_nonce'
 
 const headLines = (style: Style, { failure }: Verdict): string[] =>
   failure === null
@@ -135,23 +130,17 @@ interface Facts {
   readonly nonceFresh: boolean
   readonly tcbStatus: unknown
   readonly gpus: unknown
-  readonly claims: object
+  readonly claims: Partial<Claims>
   readonly channelBinding: readonly object[]
 }
 
-function claimLines(style: Style, facts: Facts): string[] {
+function factLines(style: Style, facts: Facts): string[] {
   const { nonceFresh, tcbStatus, gpus, claims, channelBinding } = facts
   return [
     style.fact('answers nonce', nonceFresh ? 'yes' : 'no'),
     style.fact('TCB status', String(tcbStatus)),
     style.fact('GPUs', String(gpus)),
     style.fact('channel', `${channelBinding.length} attested key(s)`),
-    ...Object.entries(claims).map(([name, claim]) => style.fact(name, describeClaim(claim))),
+    ...claimLines(style, claims),
   ]
-}
-
-const describeClaim = (claim: unknown): string => {
-  if (typeof claim !== 'object' || claim === null || !('status' in claim)) return ''
-  const reason = 'reason' in claim && typeof claim.reason === 'string' ? `: ${claim.reason}` : ''
-  return `${String(claim.status)}${reason}`
 }

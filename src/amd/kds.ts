@@ -12,6 +12,8 @@ export interface SnpEndorsements {
   readonly chain: Bytes
   /** DER of the ARK's CRL; null where it was not asked for. */
   readonly crl: Bytes | null
+  /** The same by the paths that they were asked for at. */
+  readonly answers: readonly (readonly [path: string, body: Bytes])[]
 }
 
 export interface AmdQuestion {
@@ -56,7 +58,12 @@ export function amdService({ url, fetch, clock }: AmdOptions): AmdSource {
       get(routes.chain, CERTIFICATE_SECONDS),
       crl ? get(routes.crl, CRL_SECONDS) : null,
     ])
-    return { leaf, chain, crl: list }
+    const answers: [string, Bytes][] = [
+      [routes.leaf, leaf],
+      [routes.chain, chain],
+    ]
+    if (list !== null) answers.push([routes.crl, list])
+    return { leaf, chain, crl: list, answers }
   }
 }
 

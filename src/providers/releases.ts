@@ -17,6 +17,8 @@ export interface ReleaseDocuments {
   readonly digest: Bytes
   /** `{"attestations":[{"bundle":…}]}` */
   readonly attestations: Bytes
+  /** Every answer that these rest on, by the paths that they were asked for at. */
+  readonly answers: readonly (readonly [path: string, body: Bytes])[]
 }
 
 /**
@@ -40,47 +42,73 @@ const MAX_RELEASE = 1 << 20
 const MAX_DIGEST = 1024
 const MAX_ATTESTATIONS = 2 << 20
 /** A release that came out is known this much later; the service is asked by every gateway. */
-const LATEST_SECONDS = 300
+const NEWEST_SECONDS = 300
 /** What a tag's release is does not change; what is held that is wrong is gone within the hour. */
 const RELEASE_SECONDS = 3600
 const MAX_HELD = 256
 
-const latestSchema = z.object({ tag_name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/) })
+const newestSchema = z.object({ tag_name: z.string().regex(/^[A-Za-z0-9][A-Za-z0-9._+-]{0,127}$/) })
 
 /** GitHub's routes for releases and attestations, or those of a proxy that answers without an account. */
 export function releaseService({ url, fetch, clock }: ReleaseOptions): ReleaseSource {
-  const tags = new TimedCache<string>(clock, MAX_HELD)
+  const newest = new TimedCache<Newest>(clock, MAX_HELD)
   const releases = new TimedCache<ReleaseDocuments>(clock, MAX_HELD)
-  const service = serviceFetch(url, fetch)
-  const ask = (path: string, maxBytes: number): Promise<Bytes> =>
-    service(path, maxBytes).catch((error: unknown) => {
-      throw failure(error)
-    })
-  const latest = async (repository: string): Promise<string> => {
-    const answer = await ask(`/repos/${repository}/releases/latest`, MAX_RELEASE)
-    const parsed = latestSchema.safeParse(json(answer))
-    if (!parsed.success) throw new ChannelError('release_answer_malformed')
-    return parsed.data.tag_name
-  }
-  const release = async (repository: string, tag: string): Promise<ReleaseDocuments> => {
-    const path = `/${repository}/releases/download/${encodeURIComponent(tag)}/tinfoil.hash`
-    const digest = await ask(path, MAX_DIGEST)
-    const hex = /^([0-9a-f]{64})\s*$/.exec(Buffer.from(digest).toString('latin1'))?.[1]
-    if (hex === undefined) throw new ChannelError('release_answer_malformed')
-    const logged = `/repos/${repository}/attestations/sha256:${hex}`
-    return { digest, attestations: await ask(logged, MAX_ATTESTATIONS) }
-  }
+  const ask = asking(url, fetch)
   const timed = async <V>(loading: Promise<V>, seconds: number) => {
     const value = await loading
     return { value, expiresAt: clock.now() + seconds }
   }
+  const release = (repository: string, tag: string): Promise<ReleaseDocuments> =>
+    releases.get(`${repository}@${tag}`, () =>
+      timed(askRelease(ask, repository, tag), RELEASE_SECONDS),
+    )
   return async (repository, wanted) => {
-    const tag =
-      wanted === null
-        ? await tags.get(repository, () => timed(latest(repository), LATEST_SECONDS))
-        : wanted
-    const key = `${repository}@${tag}`
-    return releases.get(key, () => timed(release(repository, tag), RELEASE_SECONDS))
+    if (wanted !== null) return release(repository, wanted)
+    const { tag, answer } = await newest.get(repository, () =>
+      timed(askNewest(ask, repository), NEWEST_SECONDS),
+    )
+    const found = await release(repository, tag)
+    return { ...found, answers: [answer, ...found.answers] }
+  }
+}
+
+type Ask = (path: string, maxBytes: number) => Promise<Bytes>
+
+const asking = (url: string, fetch: EvidenceFetch): Ask => {
+  const service = serviceFetch(url, fetch)
+  return (path, maxBytes) =>
+    service(path, maxBytes).catch((error: unknown) => {
+      throw failure(error)
+    })
+}
+
+interface Newest {
+  readonly tag: string
+  readonly answer: readonly [path: string, body: Bytes]
+}
+
+async function askNewest(ask: Ask, repository: string): Promise<Newest> {
+  const path = `/repos/${repository}/releases/latest`
+  const body = await ask(path, MAX_RELEASE)
+  const parsed = newestSchema.safeParse(json(body))
+  if (!parsed.success) throw new ChannelError('release_answer_malformed')
+  return { tag: parsed.data.tag_name, answer: [path, body] }
+}
+
+async function askRelease(ask: Ask, repository: string, tag: string): Promise<ReleaseDocuments> {
+  const path = `/${repository}/releases/download/${encodeURIComponent(tag)}/tinfoil.hash`
+  const digest = await ask(path, MAX_DIGEST)
+  const hex = /^([0-9a-f]{64})\s*$/.exec(Buffer.from(digest).toString('latin1'))?.[1]
+  if (hex === undefined) throw new ChannelError('release_answer_malformed')
+  const logged = `/repos/${repository}/attestations/sha256:${hex}`
+  const attestations = await ask(logged, MAX_ATTESTATIONS)
+  return {
+    digest,
+    attestations,
+    answers: [
+      [path, digest],
+      [logged, attestations],
+    ],
   }
 }
 
