@@ -19,6 +19,7 @@ import {
 } from './openai-service.ts'
 import { newTlsIdentity, type TlsIdentity } from './pki.ts'
 import { listen, portOf, stop } from './ports.ts'
+import type { SnpVendor } from './snp-vendor.ts'
 import { documentText, gpuEvidence, reportDataOf, type DocumentFields } from './tinfoil-document.ts'
 
 /** How the enclave behaves; a test changes it while it runs. */
@@ -45,6 +46,8 @@ export interface TinfoilEnclave {
   attestations(): number
   /** Bytes of request bodies on any route, encrypted or not. */
   promptBytes(): number
+  /** Those bodies as they came over the wire. */
+  readonly wire: readonly Buffer[]
   /** How many of those requests were encrypted. */
   encrypted(): number
   document(nonce: string): Promise<string>
@@ -81,6 +84,7 @@ export async function startTinfoilEnclave(options: TinfoilEnclaveOptions): Promi
     delayMs: 0,
     reply: 'encrypted',
   }
+  const wire: Buffer[] = []
   const counts = { attestations: 0, promptBytes: 0, encrypted: 0 }
   const service = openAiService({ clock, models })
   const inner = createHttpServer((request, response) => {
@@ -113,6 +117,7 @@ export async function startTinfoilEnclave(options: TinfoilEnclaveOptions): Promi
     const url = new URL(request.url ?? '/', 'https://enclave.test')
     if (url.pathname === ATTESTATION) return answerAttestation(url, response)
     const body = await readCounted(request, (bytes) => (counts.promptBytes += bytes))
+    wire.push(body)
     const enc = request.headers['ehbp-encapsulated-key']
     if (typeof enc !== 'string') return forward({ inner, request, body }, response, null)
     counts.encrypted += 1
@@ -145,6 +150,7 @@ export async function startTinfoilEnclave(options: TinfoilEnclaveOptions): Promi
     origin: `https://127.0.0.1:${portOf(server)}`,
     chat: service.chat,
     requests: service.requests,
+    wire,
     behaviour,
     attestations: () => counts.attestations,
     promptBytes: () => counts.promptBytes,
@@ -232,6 +238,34 @@ function broken(frame: Buffer, fault: EnclaveBehaviour['reply']): Buffer {
   if (fault === 'cut') return frame.subarray(0, -1)
   if (fault === 'garbled') frame[frame.length - 1] = (frame.at(-1) ?? 0) ^ 1
   return frame
+}
+
+/** AMD's key distribution service for the processor of a simulated vendor. */
+export async function startKdsService(vendor: SnpVendor): Promise<{
+  readonly url: string
+  readonly requests: string[]
+  control: { status: number }
+  close(): Promise<void>
+}> {
+  const requests: string[] = []
+  const control = { status: 200 }
+  const server = createHttpServer(({ url = '' }, response) => {
+    requests.push(url)
+    const body = url.endsWith('/cert_chain')
+      ? Buffer.from(vendor.chain('vcek'))
+      : Buffer.from(url.endsWith('/crl') ? vendor.crl() : vendor.leaf('vcek'))
+    response.writeHead(control.status).end(body)
+  })
+  await listen(server)
+  return {
+    url: `http://127.0.0.1:${portOf(server)}`,
+    requests,
+    control,
+    close: () => {
+      server.closeAllConnections()
+      return stop(server)
+    },
+  }
 }
 
 /** The repository of a release, as its proxies serve it. */
