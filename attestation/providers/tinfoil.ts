@@ -5,6 +5,7 @@ import type { AcceptedQuote } from '../tdx/verdict.ts'
 import { checkObserved } from './channel.ts'
 import { providerClaims } from './claims.ts'
 import { acceptSnp, acceptTdx } from './cpu.ts'
+import { checkNoLaunch } from './dstack.ts'
 import { documentOf } from './evidence.ts'
 import { expiryOf } from './expiry.ts'
 import { challengeOf } from './freshness.ts'
@@ -40,7 +41,8 @@ export const appraiseTinfoil: AppraiseKind = async (input) => {
   await checkReportData(cpu, document)
   // 4. The connection ends in the enclave.
   checkObserved(document.tlsKey, evidence)
-  // 5. The enclave runs a release of the wanted repository, on known hardware.
+  // 5. The enclave runs a release of the wanted repository, on known hardware; no other launch is measured.
+  checkNoLaunch(input.policy.launch)
   const image = await verifyTinfoilImage(cpu, input)
   // 6. The GPUs are genuine, wanted, and the ones whose evidence the CPU committed to.
   const gpus = await gpusOf(document, cpu, input)

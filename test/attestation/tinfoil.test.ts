@@ -349,6 +349,14 @@ const REFUSED: Readonly<Record<string, readonly (readonly [string, Code, Given])
       { policy: release({ trusted_root: 'public-good' }) },
     ],
     ['no release', 'evidence_document_absent', { images: [] }],
+    ...(
+      [
+        ['os_image_not_expected', { os_image_hash: ['11'.repeat(32)] }],
+        ['compose_not_expected', { compose_hash: ['11'.repeat(32)] }],
+        ['app_not_expected', { app_id: ['11'.repeat(20)] }],
+        ['key_provider_not_expected', { key_provider_id: ['1111'] }],
+      ] as const
+    ).map(([code, launch]) => ['no launch of dstack', code, { policy: { launch } }] as const),
     [
       'a release that is not logged',
       'evidence_document_absent',

@@ -140,28 +140,6 @@ export const HPKE_KEY = '09'.repeat(32)
 
 /** The bytes of a verification of one enclave. */
 export async function shown(given: Shown = {}): Promise<Bytes> {
-  const { platform = 'tdx', gpus = [gpu], bind, forge, edit } = given
-  const honest: DocumentFields = {
-    tlsKey: TLS.spkiSha256,
-    hpkeKey: HPKE_KEY,
-    nonce: NONCE,
-    gpu: gpuEvidence(gpus, NONCE),
-    nvswitch: null,
-  }
-  const bound = bind?.(honest) ?? honest
-  const report = await attestAs(given)(reportDataOf(bound))
-  const text = documentText(forge?.(bound) ?? bound, { platform, report }, TLS)
-  const documents = new Map<string, Bytes>([
-    [TINFOIL_DOCUMENTS.document, encodeUtf8(edit?.(text) ?? text)],
-    [TINFOIL_DOCUMENTS.repository, encodeUtf8(REPOSITORY)],
-    ...endorsements(platform),
-    ...releases(TINFOIL_DOCUMENTS.release, given.images ?? [imageRelease()]),
-    ...releases(TINFOIL_DOCUMENTS.hardware, given.hardware ?? [hardwareRelease()]),
-  ])
-  for (const [name, value] of Object.entries(given.documents ?? {})) {
-    if (value === null) documents.delete(name)
-    else documents.set(name, value)
-  }
   return encodeProviderEvidence({
     kind: 'tinfoil',
     collectedAt: TEST_TIME,
@@ -169,9 +147,40 @@ export async function shown(given: Shown = {}): Promise<Bytes> {
     model: null,
     nonce: NONCE,
     observedSpkiSha256: TLS.spkiSha256,
-    documents,
+    documents: await documentsOf(given),
     ...given.evidence,
   })
+}
+
+async function documentsOf(given: Shown): Promise<Map<string, Bytes>> {
+  const { images = [imageRelease()], hardware = [hardwareRelease()], platform = 'tdx' } = given
+  const documents = new Map<string, Bytes>([
+    [TINFOIL_DOCUMENTS.document, await documentOf(given, platform)],
+    [TINFOIL_DOCUMENTS.repository, encodeUtf8(REPOSITORY)],
+    ...endorsements(platform),
+    ...releases(TINFOIL_DOCUMENTS.release, images),
+    ...releases(TINFOIL_DOCUMENTS.hardware, hardware),
+  ])
+  for (const [name, value] of Object.entries(given.documents ?? {})) {
+    if (value === null) documents.delete(name)
+    else documents.set(name, value)
+  }
+  return documents
+}
+
+const same = <T>(value: T): T => value
+
+async function documentOf(given: Shown, platform: 'tdx' | 'sev-snp'): Promise<Bytes> {
+  const { gpus = [gpu], bind = same, forge = same, edit = same } = given
+  const bound = bind({
+    tlsKey: TLS.spkiSha256,
+    hpkeKey: HPKE_KEY,
+    nonce: NONCE,
+    gpu: gpuEvidence(gpus, NONCE),
+    nvswitch: null,
+  })
+  const report = await attestAs(given)(reportDataOf(bound))
+  return encodeUtf8(edit(documentText(forge(bound), { platform, report }, TLS)))
 }
 
 const endorsements = (platform: 'tdx' | 'sev-snp'): [string, Bytes][] =>
