@@ -95,7 +95,7 @@ function checkExpected(claims: LaunchClaims, policy: LaunchPolicy): void {
 
 /** Of a guest that measures no launch in dstack's way: whatever is expected of one was not measured. */
 export function checkNoLaunch(policy: LaunchPolicy): void {
-  const none = { status: 'unknown', reason: 'not measured' } as const
+  const none = { status: 'unknown', reason: 'event_absent' } as const
   expect('os_image_not_expected', none, policy.os_image_hash)
   expect('compose_not_expected', none, policy.compose_hash)
   expect('app_not_expected', none, policy.app_id)

@@ -171,6 +171,9 @@ class Reader {
       if (kind === 'tinfoil' && policy.release === 'any') {
         this.#problem(path, 'name the repository whose releases are wanted under release')
       }
+      if (kind !== 'tinfoil' && policy.release !== 'any') {
+        this.#problem(path, 'a provider of this kind shows no release that could be wanted')
+      }
       return policy
     } catch (error) {
       if (!isVerificationError(error)) throw error
