@@ -42,6 +42,7 @@ export const kindOf = ({ provider }: Capture): ProviderKind | null =>
 export async function collectFromCapture(kind: ProviderKind, capture: Capture): Promise<Bytes> {
   const fetch = replayedFetch(capture)
   const clock = { now: () => capture.capturedAt }
+  const amd = amdService({ url: KDS_URL, fetch, clock })
   return ATTESTED_KINDS[kind].collect(providerOf(kind, capture), {
     nonce: capture.nonce ?? '',
     clock,
@@ -49,11 +50,13 @@ export async function collectFromCapture(kind: ProviderKind, capture: Capture): 
     attested: fetch,
     web: fetch,
     pcs: replayedCollateral(capture),
-    amd: amdService({ url: KDS_URL, fetch, clock }),
+    amd: ({ report }) => amd({ report, crl: capture.exchanges.some(isCrl) }),
     releases: releaseService({ url: RELEASES_URL, fetch, clock }),
     gpus: ({ nonce }) => replayedGpuDocuments(capture, nonce),
   })
 }
+
+const isCrl = ({ url }: Exchange): boolean => /^\/vcek\/v1\/[A-Za-z]+\/crl$/.test(url.pathname)
 
 /** What collects does not judge: everything a policy could ask for is gathered where it was recorded. */
 const COLLECTING: ProviderPolicy = parseProviderPolicy({ tdx: { workload: 'any' } })

@@ -168,12 +168,8 @@ class Reader {
     try {
       if (kind === 'aci') return tdxOnlyPolicy(parsePolicy(value))
       const policy = parseProviderPolicy(value)
-      if (kind === 'tinfoil' && policy.release === 'any') {
-        this.#problem(path, 'name the repository whose releases are wanted under release')
-      }
-      if (kind !== 'tinfoil' && policy.release !== 'any') {
-        this.#problem(path, 'a provider of this kind shows no release that could be wanted')
-      }
+      const problem = releaseProblem(kind, policy)
+      if (problem !== null) this.#problem(path, problem)
       return policy
     } catch (error) {
       if (!isVerificationError(error)) throw error
@@ -207,6 +203,14 @@ class Reader {
   #problem(path: string, hint: string): void {
     this.#problems.push({ path, hint })
   }
+}
+
+/** A rule that nothing enforces would be believed; an image that nobody names could be anybody's. */
+function releaseProblem(kind: AttestedEntry['kind'], { release }: ProviderPolicy): string | null {
+  if (kind === 'tinfoil') {
+    return release === 'any' ? 'name the repository whose releases are wanted under release' : null
+  }
+  return release === 'any' ? null : 'a provider of this kind shows no release that could be wanted'
 }
 
 type AttestedEntry = Exclude<ConfigFile['providers'][number], { kind: 'openai' }>
