@@ -1,4 +1,5 @@
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
+import { RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -22,6 +23,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['attestation/sev-snp', ['test/attestation/sev-snp']],
   ['attestation/azure', ['test/attestation/azure']],
   ...NVIDIA_SUITES,
+  ...RELEASE_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -245,6 +247,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
+  ...RELEASE_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

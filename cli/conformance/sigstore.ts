@@ -22,7 +22,7 @@ const types = z.array(z.string()).nullable().default(null)
 /** Ours are the contract's defaults, which no input may lower. */
 const atLeastOne = z.number().int().min(0).max(1).optional()
 
-export const sigstoreSchema = z.strictObject({
+const sigstoreSchema = z.strictObject({
   bundle_b64: base64,
   expected_digest_sha256_hex: hex(32),
   repo,
@@ -41,7 +41,7 @@ export const sigstoreSchema = z.strictObject({
   verification_time_unix: z.number().int().min(0),
 })
 
-export type SigstoreInput = z.output<typeof sigstoreSchema>
+type SigstoreInput = z.output<typeof sigstoreSchema>
 
 const inputSchema = sigstoreSchema.extend({ schema_version: z.literal('1') })
 
@@ -72,17 +72,17 @@ const REJECTIONS: Partial<Record<EvidenceErrorCode, string>> = {
 const NAMES: ReadonlyMap<string, string> = new Map(Object.entries(REJECTIONS))
 
 /** Bytes that are no UTF-8 or JSON are a bundle that cannot be read. */
-export const sigstoreCode = ({ code }: { readonly code: string }): string =>
+const sigstoreCode = ({ code }: { readonly code: string }): string =>
   NAMES.get(code) ?? 'BUNDLE_MALFORMED'
 
-export interface Released {
+interface Released {
   readonly signed: SignedStatement
   readonly statement: AcceptedStatement
   /** Null where the statement is of another kind than a release of the contract's vendor. */
   readonly measurements: TinfoilMeasurements | null
 }
 
-export function verifySigstore(trust: SigstoreTrust, input: SigstoreInput): Released {
+function verifySigstore(trust: SigstoreTrust, input: SigstoreInput): Released {
   const { policy, repo: repository, expected_digest_sha256_hex: digest } = input
   const signed = verifyBundle(trust, input.bundle_b64, input.verification_time_unix)
   const statement = acceptRelease(
@@ -106,7 +106,7 @@ export function verifySigstore(trust: SigstoreTrust, input: SigstoreInput): Rele
 }
 
 /** Null where it is none: the contract has a code of its own for that. */
-export function trustOf(bytes: Uint8Array): SigstoreTrust | null {
+function trustOf(bytes: Uint8Array): SigstoreTrust | null {
   try {
     return sigstoreTrust(parseJson(decodeUtf8(bytes)))
   } catch {
@@ -114,9 +114,9 @@ export function trustOf(bytes: Uint8Array): SigstoreTrust | null {
   }
 }
 
-export const TRUST_ROOT_INVALID = 'TRUST_ROOT_INVALID'
+const TRUST_ROOT_INVALID = 'TRUST_ROOT_INVALID'
 
-export const registersOf = ({ snp, rtmr1, rtmr2 }: TinfoilMeasurements) => ({
+const registersOf = ({ snp, rtmr1, rtmr2 }: TinfoilMeasurements) => ({
   type: MULTIPLATFORM,
   registers: [snp, rtmr1, rtmr2],
 })

@@ -5,7 +5,7 @@ import { TimedCache } from '../nvidia/cache.ts'
 import { serviceFetch } from '../providers/service.ts'
 
 /** What an SNP report's signature chains to. */
-export interface SnpEndorsements {
+interface SnpEndorsements {
   /** DER of the VCEK. */
   readonly leaf: Bytes
   /** PEM of ASK and ARK. */
@@ -16,7 +16,7 @@ export interface SnpEndorsements {
   readonly answers: readonly (readonly [path: string, body: Bytes])[]
 }
 
-export interface AmdQuestion {
+interface AmdQuestion {
   readonly report: Bytes
   readonly crl: boolean
 }

@@ -15,7 +15,7 @@ export interface EhbpKey {
   open(encapsulated: string, body: Buffer): Promise<EhbpExchange>
 }
 
-export interface EhbpExchange {
+interface EhbpExchange {
   readonly body: Buffer
   /** A fresh reply: the header's value, and a frame per piece. */
   reply(): EhbpReply
@@ -26,7 +26,7 @@ export interface EhbpReply {
   frame(piece: Uint8Array): Buffer
 }
 
-export class EhbpRefused extends Error {
+class EhbpRefused extends Error {
   override readonly name = 'EhbpRefused'
 }
 

@@ -23,7 +23,7 @@ import type { SnpVendor } from './snp-vendor.ts'
 import { documentText, gpuEvidence, reportDataOf, type DocumentFields } from './tinfoil-document.ts'
 
 /** How the enclave behaves; a test changes it while it runs. */
-export interface EnclaveBehaviour {
+interface EnclaveBehaviour {
   /** The document's fields before the hardware signs their hash. */
   bind: (fields: DocumentFields) => DocumentFields
   /** The document's text after that. */

@@ -38,7 +38,7 @@ export const REGISTERS = {
 export const vendor = createTeeVendor()
 export const snp = createSnpVendor('Genoa')
 export const nvidia = newNvidiaVendor()
-export const sigstore = createSigstore()
+const sigstore = createSigstore()
 export const gpu = newGpu(nvidia)
 
 export interface Enclaved {
@@ -63,16 +63,16 @@ export function attestAs({ platform = 'tdx', quote = {}, report = {} }: Enclaved
       : snp.report({ measurement, ...report, reportData })
 }
 
-export const IMAGE: JsonValue = {
+const IMAGE: JsonValue = {
   snp_measurement: REGISTERS.snp,
   tdx_measurement: { rtmr1: REGISTERS.rtmr1, rtmr2: REGISTERS.rtmr2 },
 }
-export const HARDWARE: JsonValue = {
+const HARDWARE: JsonValue = {
   small: { mrtd: 'b0'.repeat(48), rtmr0: 'b1'.repeat(48) },
   large: { mrtd: REGISTERS.mrtd, rtmr0: REGISTERS.rtmr0 },
 }
 
-export const DIGESTS = { image: 'd1'.repeat(32), hardware: 'd2'.repeat(32) } as const
+const DIGESTS = { image: 'd1'.repeat(32), hardware: 'd2'.repeat(32) } as const
 
 const published = (fields: ReleaseFields): PublishedRelease => ({
   tag: (fields.ref ?? 'refs/tags/v1.0.0').slice('refs/tags/'.length),
