@@ -1,8 +1,11 @@
 /** Which tests judge releases and the enclaves that run them. */
 export const RELEASE_SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
-  ['attestation/providers/tinfoil', ['test/attestation/tinfoil']],
+  ...['', '-document', '-image', '-release'].map(
+    (part) => [`attestation/providers/tinfoil${part}.ts`, ['test/attestation/tinfoil']] as const,
+  ),
   ['attestation/providers/release.ts', ['test/client/sigstore']],
-  ['client/sigstore', ['test/client/sigstore']],
+  ['client/sigstore.ts', ['test/client/sigstore']],
+  ['client/sigstore-trust.ts', ['test/client/sigstore']],
   ['src/amd', ['test/src/tinfoil.test.ts']],
   ['src/providers/releases.ts', ['test/src/tinfoil.test.ts']],
   ['src/upstream/seal-ehbp.ts', ['test/src/seal-ehbp']],
