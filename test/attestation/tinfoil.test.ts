@@ -193,6 +193,11 @@ const REFUSED: Readonly<Record<string, readonly (readonly [string, Code, Given])
     ['another challenge than the one sent', 'nonce_mismatch', { challenge: '0d'.repeat(32) }],
     ['a document for another nonce', 'nonce_mismatch', { bind: bind({ nonce: '0d'.repeat(32) }) }],
     [
+      'a document for another nonce, of an enclave without GPUs',
+      'nonce_mismatch',
+      { ...ROUTER, bind: bind({ nonce: '0d'.repeat(32) }) },
+    ],
+    [
       'a document of version 2, which has no nonce',
       'tinfoil_document_unsupported',
       { edit: () => JSON.stringify(v2) },
