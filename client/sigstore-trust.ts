@@ -69,11 +69,17 @@ export type SigstoreTrust = TrustMaterial
 /** `root` is a `trusted_root.json`. Throws `sigstore_trust_root_malformed`. */
 export function sigstoreTrust(root: JsonValue): SigstoreTrust {
   const parsed = rootSchema.safeParse(root)
-  if (!parsed.success) throw new EvidenceError('sigstore_trust_root_malformed')
+  const trust = parsed.success ? materialOf(parsed.data) : null
+  if (trust === null) throw new EvidenceError('sigstore_trust_root_malformed')
+  return trust
+}
+
+/** Null where something in it is no key or certificate. */
+function materialOf(root: TrustedRoot): SigstoreTrust | null {
   try {
-    return toTrustMaterial(parsed.data)
+    return toTrustMaterial(root)
   } catch {
-    throw new EvidenceError('sigstore_trust_root_malformed')
+    return null
   }
 }
 

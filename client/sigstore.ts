@@ -125,7 +125,9 @@ function verifySignature(trust: SigstoreTrust, bundle: BundleWithDsseEnvelope) {
     const entity = withoutRepeats(toSignedEntity(bundle))
     for (const entry of entity.tlogEntries) checkRoot(entry)
     // Ahead of the rest, which would name a broken signature after the log entry that it does not fit.
-    if (!entity.signature.verifySignature(leafKey(bundle))) {
+    const key = leafKey(bundle)
+    if (key === null) throw new EvidenceError('sigstore_bundle_malformed')
+    if (!entity.signature.verifySignature(key)) {
       throw new EvidenceError('sigstore_signature_invalid')
     }
     const signer = new Verifier(trust, THRESHOLDS).verify(entity)
@@ -161,10 +163,11 @@ function codeOf(error: VerificationError): EvidenceErrorCode {
     : 'sigstore_certificate_untrusted'
 }
 
-function leafKey({ verificationMaterial: { content } }: BundleWithDsseEnvelope): KeyObject {
-  if (content.$case !== 'certificate') throw new EvidenceError('sigstore_bundle_malformed')
-  return new X509Certificate(content.certificate.rawBytes).publicKey
-}
+/** Null where the bundle names a key in place of a certificate: nobody vouches for who holds it. */
+const leafKey = ({ verificationMaterial }: BundleWithDsseEnvelope): KeyObject | null =>
+  verificationMaterial.content.$case === 'certificate'
+    ? new X509Certificate(verificationMaterial.content.certificate.rawBytes).publicKey
+    : null
 
 function extensionOf(signer: Signer, oid: string): string | null {
   const found = signer.identity?.oids?.find((each) => each.oid?.id.join('.') === oid)
