@@ -6,7 +6,6 @@ export const RELEASE_SUITES: readonly (readonly [prefix: string, suites: readonl
   ['attestation/providers/release.ts', ['test/client/sigstore']],
   ['client/sigstore.ts', ['test/client/sigstore']],
   ['client/sigstore-trust.ts', ['test/client/sigstore']],
-  ['src/amd', ['test/src/tinfoil.test.ts']],
   ['src/providers/releases.ts', ['test/src/tinfoil.test.ts']],
   ['src/upstream/seal-ehbp.ts', ['test/src/seal-ehbp']],
   ['src/upstream/ehbp-frames.ts', ['test/src/seal-ehbp']],

@@ -293,5 +293,10 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'refusal 3:',
     'a session id is always a digest; this only narrows its type',
   ],
+  [
+    'src/attempt.ts',
+    'refusal 2:',
+    'a route names a configured provider; without one the call fails with the same code',
+  ],
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

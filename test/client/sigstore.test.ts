@@ -1,7 +1,7 @@
-import type { EvidenceErrorCode } from '@vouchgate/attestation'
+import { acceptRelease, releasePolicy, type EvidenceErrorCode } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { sigstoreTrust } from '../../client/sigstore-trust.ts'
-import { verifyRelease } from '../../client/sigstore.ts'
+import { verifyBundle, verifyRelease } from '../../client/sigstore.ts'
 import { TEST_TIME } from '../support/clock.ts'
 import { createSigstore, type BundleJson, type ReleaseFields } from '../support/sigstore.ts'
 
@@ -209,6 +209,17 @@ describe('refused', () => {
       }),
     ).rejects.toMatchObject({ code: 'sigstore_certificate_untrusted' })
   })
+})
+
+test('a policy can name the kinds of statement that it wants', () => {
+  const trust = sigstoreTrust(sigstore.trustedRoot)
+  const signed = verifyBundle(trust, sigstore.bundle(RELEASE), TEST_TIME)
+  const accept = (...predicateTypes: string[]) =>
+    acceptRelease(signed, { ...releasePolicy('acme/enclave'), predicateTypes }, DIGEST)
+  expect(accept(RELEASE.predicateType).tag).toBe('v1.0.0')
+  expect(() => accept('https://slsa.dev/provenance/v1')).toThrow(
+    expect.objectContaining({ code: 'sigstore_predicate_unexpected' }),
+  )
 })
 
 test('the same log entry twice is one', async () => {
