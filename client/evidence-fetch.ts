@@ -61,15 +61,31 @@ export const attestedFetch =
 export const webFetch =
   (timeoutMs: number): EvidenceFetch =>
   async (asked) => {
-    requireService(asked.origin)
-    const signal = AbortSignal.timeout(timeoutMs)
-    try {
-      const answer = await request(asked.origin + asked.path, { signal, ...method(asked) })
-      return { ...(await read(answer, asked.maxBytes)), spkiSha256: null }
-    } catch (error) {
-      throw failure(error, signal)
-    }
+    requireOrigin(asked.origin)
+    return fetchFrom(asked, timeoutMs)
   }
+
+/** The same, from where the configuration says that a service is: http that does not leave the machine is allowed. */
+export const configuredFetch =
+  (timeoutMs: number): EvidenceFetch =>
+  async (asked) => {
+    const url = URL.parse(asked.origin)
+    const local = url?.protocol === 'http:' && LOOPBACK.has(url.hostname)
+    if (!local || url.origin !== asked.origin) requireOrigin(asked.origin)
+    return fetchFrom(asked, timeoutMs)
+  }
+
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
+
+async function fetchFrom(asked: EvidenceRequest, timeoutMs: number): Promise<EvidenceAnswer> {
+  const signal = AbortSignal.timeout(timeoutMs)
+  try {
+    const answer = await request(asked.origin + asked.path, { signal, ...method(asked) })
+    return { ...(await read(answer, asked.maxBytes)), spkiSha256: null }
+  } catch (error) {
+    throw failure(error, signal)
+  }
+}
 
 const method = ({ headers = {}, body }: EvidenceRequest) => ({
   method: body === undefined ? ('GET' as const) : ('POST' as const),
@@ -95,15 +111,6 @@ function failure(error: unknown, signal: AbortSignal): ChannelError {
   if (error instanceof ChannelError) return error
   return new ChannelError(signal.aborted ? 'channel_timeout' : 'report_unavailable')
 }
-
-/** https, or http that does not leave the machine. */
-function requireService(origin: string): void {
-  const url = URL.parse(origin)
-  const local = url?.protocol === 'http:' && LOOPBACK.has(url.hostname)
-  if (!local || url.origin !== origin) requireOrigin(origin)
-}
-
-const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
 function requireOrigin(origin: string): URL {
   const url = URL.parse(origin)

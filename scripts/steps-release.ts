@@ -49,3 +49,12 @@ export const RELEASE_STEPS: readonly (readonly [
   ['src/upstream/ehbp-frames.ts', ' || (size > 0 && size < TAG_LENGTH)', ''],
   ['src/attempt.ts', '        this.#call.receipt.retrying()\n', ''],
 ]
+
+/** Refusals that something further on makes again. */
+export const RELEASE_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
+  [
+    'src/attempt.ts',
+    'refusal 2:',
+    'a route names a configured provider; without one the call fails with the same code',
+  ],
+]

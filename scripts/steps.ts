@@ -1,5 +1,5 @@
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
-import { RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
+import { RELEASE_EQUIVALENT, RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -293,10 +293,6 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'refusal 3:',
     'a session id is always a digest; this only narrows its type',
   ],
-  [
-    'src/attempt.ts',
-    'refusal 2:',
-    'a route names a configured provider; without one the call fails with the same code',
-  ],
+  ...RELEASE_EQUIVALENT,
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

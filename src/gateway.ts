@@ -26,7 +26,7 @@ import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { SessionStore } from './session-store.ts'
 import { AttestedSessions } from './sessions.ts'
-import { attestedFetch, webFetch } from '../client/evidence-fetch.ts'
+import { attestedFetch, configuredFetch, webFetch } from '../client/evidence-fetch.ts'
 import { amdService } from './amd/kds.ts'
 import { nvidiaSources } from './nvidia/sources.ts'
 import { nvidiaDocuments } from './nvidia/gpus.ts'
@@ -127,15 +127,15 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const store = new SessionStore()
   const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
-  const web = webFetch(timeoutMs)
+  const configured = configuredFetch(timeoutMs)
   const collecting = {
     pcs: collateral.source,
     weigh: collateral.weigh,
     attested: attestedFetch(timeoutMs),
-    web,
+    web: webFetch(timeoutMs),
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
-    amd: amdService({ url: config.amd.kds_url, fetch: web, clock }),
-    releases: releaseService({ url: config.releases.url, fetch: web, clock }),
+    amd: amdService({ url: config.amd.kds_url, fetch: configured, clock }),
+    releases: releaseService({ url: config.releases.url, fetch: configured, clock }),
     clock,
     random,
     ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),
