@@ -20,11 +20,12 @@ import { CollateralService, type CollateralServiceOptions } from './collateral.t
 import type { Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
+import { keptSessions } from './kept.ts'
 import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
-import { SessionStore } from './session-store.ts'
+import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
 import { attestedFetch, configuredFetch, webFetch } from '../client/evidence-fetch.ts'
 import { amdService } from './amd/kds.ts'
@@ -35,6 +36,8 @@ import { releaseService } from './providers/releases.ts'
 import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
+import { connectAttempts } from './upstream/nodes.ts'
+import { ServingBreakers } from './upstream/serving.ts'
 import { SOFTWARE } from './version.ts'
 
 export interface GatewayOptions {
@@ -48,6 +51,8 @@ export interface GatewayOptions {
   readonly random?: Random
   /** In [0, 1): spreads refreshes. Default `Math.random`. */
   readonly jitter?: () => number
+  /** In [0, 1): draws among routes of one priority. Default `Math.random`. */
+  readonly draw?: () => number
   /** Where captures of verifications are written; left out, none is. */
   readonly recordTo?: string
   /** How often the gateway looks whether something is due. Default 1000 ms. */
@@ -87,7 +92,7 @@ export function quoteSource({ enclave }: Config): QuoteSource {
 
 /**
  * Composes and starts a gateway: keys, quotes, first verification of every provider, listener, timer.
- * Rejects with `SelfCheckError` or `EnclaveError`, or where the address cannot be listened on.
+ * Rejects with `SelfCheckError`, `SessionFileError` or `EnclaveError`, or where the address cannot be listened on.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, log } = options
@@ -109,7 +114,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   return running
 }
 
-function bootDocument({ config, facts = selfCheck().facts, log }: GatewayOptions): BootDocument {
+function bootDocument({
+  config,
+  facts: found = selfCheck().facts,
+  log,
+}: GatewayOptions): BootDocument {
+  // Whatever the flags of the process allow: it is about to write a file.
+  const facts: typeof found =
+    config.sessions.path === null ? found : { ...found, fs_write_denied: 'not_held' }
   const missing = Object.keys(facts).filter((fact) => facts[fact] !== 'held')
   for (const fact of missing) log({ event: 'fact_not_held', fact })
   // `unknown` is not a pass: what could not be looked at may be what retains the prompt.
@@ -124,7 +136,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const limits = channelLimits(config)
   const metrics = new Metrics()
   const collateral = await collateralService(config, { clock, jitter, log, metrics })
-  const store = new SessionStore()
+  const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
   const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
   const configured = configuredFetch(timeoutMs)
@@ -142,11 +154,20 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
     verify: (provider) => verifyProvider(provider, collecting),
-    openChannel: (endpoint) =>
-      new VerifiedChannel(endpoint, { clock, limits, seal: ATTESTED_KINDS[endpoint.kind].seal }),
+    openChannel: (endpoint) => {
+      const { seal, nodes } = ATTESTED_KINDS[endpoint.kind]
+      return new VerifiedChannel(endpoint, {
+        clock,
+        limits,
+        seal,
+        attempts: connectAttempts(nodes),
+      })
+    },
+    nodes: ({ kind }) => ATTESTED_KINDS[kind].nodes,
     clock,
     jitter,
     store,
+    identities,
     log,
     metrics,
   })
@@ -159,9 +180,12 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const { max_entries: maxEntries, ttl_seconds: ttlSeconds } = config.receipts
   const receipts = new ReceiptStore({ maxEntries, ttlSeconds, clock, sessions: store })
   const keys = new KeyRing(config.keys)
-  const shared = { config, clock, enclave, upstreams, receipts, log, metrics, random, keys }
+  const serving = new ServingBreakers({ clock, log })
+  const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
+  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics }
+  const kept = { sessions, store, sessionFile, serving, collateral }
   const principals = new Principals()
-  return { ...shared, sessions, store, collateral, principals, running: new RunningPrompts() }
+  return { ...pipeline, ...kept, random, keys, principals, running: new RunningPrompts() }
 }
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({
@@ -225,8 +249,10 @@ class RunningGateway implements Gateway {
   }
 
   async tick(): Promise<void> {
-    const { sessions, receipts, collateral } = this.#context
+    const { sessions, sessionFile, receipts, collateral } = this.#context
     receipts.sweep()
+    // Here and not in a request: a write may wait for the disk.
+    sessionFile?.flush()
     await Promise.all([this.#rotateIfDue(), sessions.refreshDue(), collateral.refreshDue()])
   }
 
@@ -248,7 +274,7 @@ class RunningGateway implements Gateway {
   }
 
   async #drain(): Promise<void> {
-    const { running, sessions, upstreams, log, config } = this.#context
+    const { running, sessions, sessionFile, upstreams, log, config } = this.#context
     log({ event: 'draining', inFlight: running.size })
     clearInterval(this.#timer)
     running.drain()
@@ -263,6 +289,7 @@ class RunningGateway implements Gateway {
     clearTimeout(deadline)
     sessions.close()
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
+    sessionFile?.close()
     log({ event: 'stopped' })
   }
 }

@@ -43,7 +43,7 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts } = file
+  const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts, sessions } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
   const sections = {
@@ -56,6 +56,7 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
     releases,
     limits,
     receipts,
+    sessions,
   }
   return { digest, ...sections, providers, models, keys }
 }
