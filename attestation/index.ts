@@ -106,6 +106,7 @@ export {
   recordedPolicy,
   tdxOnlyPolicy,
   type ProviderPolicy,
+  type ReleaseRequirement,
 } from './providers/policy.ts'
 export {
   EvidenceError,
@@ -199,6 +200,26 @@ export {
   type Policy,
   type WorkloadRow,
 } from './policy.ts'
+export {
+  acceptRelease,
+  releasePolicy,
+  type AcceptedStatement,
+  type ReleaseInput,
+  type ReleasePolicy,
+  type ReleaseStatement,
+  type SignedStatement,
+  type SigstoreRoot,
+  type VerifyRelease,
+} from './providers/release.ts'
+export { tinfoilGpuJson } from './providers/tinfoil.ts'
+export { parseTinfoilDocument, type TinfoilDocument } from './providers/tinfoil-document.ts'
+export { TINFOIL_DOCUMENTS, TINFOIL_HARDWARE_REPOSITORY } from './providers/tinfoil-image.ts'
+export { kdsRoutes } from './sev-snp/kds.ts'
+export {
+  findTinfoilHardware,
+  tinfoilMeasurements,
+  type TinfoilMeasurements,
+} from './providers/tinfoil-release.ts'
 export { acceptSnpReport } from './sev-snp/accept.ts'
 export {
   parseSnpCertificateTable,

@@ -1,6 +1,7 @@
 import {
   parseProviderPolicy,
   PROVIDER_KINDS,
+  TINFOIL_HARDWARE_REPOSITORY,
   type Bytes,
   type ProviderKind,
   type ProviderPolicy,
@@ -13,6 +14,9 @@ import {
   type Capture,
   type Exchange,
 } from '../client/index.ts'
+import { amdService } from '../src/amd/kds.ts'
+import { KDS_URL, RELEASES_URL } from '../src/config/urls.ts'
+import { releaseService } from '../src/providers/releases.ts'
 import type { AttestedProvider } from '../src/config/index.ts'
 import { isProviderId } from '../src/ids.ts'
 import { ATTESTED_KINDS } from '../src/providers/kinds.ts'
@@ -20,6 +24,8 @@ import { Sensitive } from '../src/sensitive.ts'
 
 /** Which kind a recorder meant by the name it gave a provider. */
 const RECORDED_NAMES: ReadonlyMap<string, ProviderKind> = new Map<string, ProviderKind>([
+  ['tinfoil_v3_cloud', 'tinfoil'],
+  ['tinfoil_v3_direct', 'tinfoil'],
   ['neardirect', 'near-direct'],
   ['nearcloud', 'near-cloud'],
   // They pass the report of a node on that binds no TLS key of theirs.
@@ -40,13 +46,17 @@ export const kindOf = ({ provider }: Capture): ProviderKind | null =>
  */
 export async function collectFromCapture(kind: ProviderKind, capture: Capture): Promise<Bytes> {
   const fetch = replayedFetch(unwrapped(capture))
+  const clock = { now: () => capture.capturedAt }
+  const amd = amdService({ url: KDS_URL, fetch, clock })
   return ATTESTED_KINDS[kind].collect(providerOf(kind, capture), {
     nonce: capture.nonce ?? '',
-    clock: { now: () => capture.capturedAt },
+    clock,
     authorization: '',
     attested: fetch,
     web: fetch,
     pcs: replayedCollateral(capture),
+    amd: ({ report }) => amd({ report, crl: capture.exchanges.some(isCrl) }),
+    releases: releaseService({ url: RELEASES_URL, fetch, clock }),
     gpus: ({ nonce }) => replayedGpuDocuments(capture, nonce),
   })
 }
@@ -63,6 +73,7 @@ const unwrapped = (capture: Capture): Capture => ({
       : exchange,
   ),
 })
+const isCrl = ({ url }: Exchange): boolean => /^\/vcek\/v1\/[A-Za-z]+\/crl$/.test(url.pathname)
 
 /** What collects does not judge: everything a policy could ask for is gathered where it was recorded. */
 const COLLECTING: ProviderPolicy = parseProviderPolicy({ tdx: { workload: 'any' } })
@@ -75,11 +86,22 @@ function providerOf(kind: ProviderKind, capture: Capture): AttestedProvider {
     id,
     origin: reportExchange(capture).url.origin,
     apiKey: new Sensitive(''),
-    policy: COLLECTING,
+    policy: { ...COLLECTING, release: releaseOf(capture) },
     refreshSeconds: 600,
     model: capture.model,
   }
 }
+
+/** The repository whose release was asked for beside that of the hardware; `any` where none was. */
+function releaseOf({ exchanges }: Capture): ProviderPolicy['release'] {
+  const asked = exchanges.map(({ url }) => LATEST_RELEASE.exec(url.pathname)?.[1])
+  const repository = asked.find(
+    (name) => name !== undefined && name !== TINFOIL_HARDWARE_REPOSITORY,
+  )
+  return repository === undefined ? 'any' : { repository, tags: 'any', trusted_root: 'public-good' }
+}
+
+const LATEST_RELEASE = /^\/repos\/([^/]+\/[^/]+)\/releases\/latest$/
 
 /** The exchange in which the provider showed its evidence. */
 function reportExchange({ exchanges }: Capture): Exchange {

@@ -13,6 +13,7 @@ import {
 } from '@vouchgate/attestation'
 import { fetchDocument, memberOf } from './documents.ts'
 import { ClientError } from './errors.ts'
+import { verifyRelease } from './sigstore.ts'
 import type { VerifiedFetch } from './verified-fetch.ts'
 
 /** What an auditor expects of a provider, by the name that the gateway gives it. */
@@ -48,7 +49,7 @@ export async function appraiseSession(
   const document = parseSession(value)
   const { id, evidence } = await verifySession(document)
   const wanted = policy(document.upstream_name, evidence)
-  const kept = { evidence, challenge: 'recorded', now: 'recorded' } as const
+  const kept = { evidence, challenge: 'recorded', now: 'recorded', verifyRelease } as const
   const judged = await appraiseEvidence({ ...kept, policy: wanted })
   try {
     return { id, document, endpoint: checkSessionClaims(document, judged) }

@@ -19,6 +19,15 @@ const CHANNEL_ERRORS = {
   report_unavailable: entry('unavailable', 'the service does not serve its attestation report'),
   report_rate_limited: entry('unavailable', 'the service asks to be asked less often'),
   report_too_large: entry('malformed', 'the attestation report is over the size limit'),
+  endorsement_unavailable: entry(
+    'unavailable',
+    'the endorsement of the processor cannot be fetched from AMD',
+  ),
+  release_unavailable: entry('unavailable', 'what is published of the release cannot be fetched'),
+  release_answer_malformed: entry(
+    'unavailable',
+    'the release service gives an answer that cannot be read',
+  ),
   collateral_unavailable: entry('unavailable', 'the collateral of the quote cannot be fetched'),
   collateral_platform_unknown: entry(
     'unavailable',

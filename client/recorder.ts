@@ -89,6 +89,13 @@ export class Recorder {
     }
   }
 
+  /** Documents of a service that vouches for them by signatures, by their paths. */
+  service(origin: string, answers: readonly (readonly [path: string, body: Bytes])[]): void {
+    for (const [path, body] of answers) {
+      this.#note('GET', origin + path, { headers: {}, spkiSha256: null, body })
+    }
+  }
+
   /** The challenge that was sent; null where nothing that was asked for carried one. */
   get nonce(): string | null {
     const nonces = this.#recorded.map(({ url }) => new URL(url).searchParams.get('nonce'))

@@ -25,6 +25,7 @@ import { fakeClock } from '../test/support/clock.ts'
 import { createTeeVendor, type TeeVendor } from '../test/support/tee-vendor.ts'
 import { gpuTargets } from './fuzz-gpu-targets.ts'
 import { nrasTargets } from './fuzz-nras-targets.ts'
+import { releaseTargets } from './fuzz-release-targets.ts'
 import { Disagreement, json, text, type Target } from './fuzz-target.ts'
 import {
   amdTargets,
@@ -175,6 +176,7 @@ export async function fuzzTargets(): Promise<Target[]> {
   return [
     ...(await intelTargets(vendor)),
     ...amdTargets(),
+    ...releaseTargets(),
     ...eventLogTargets(),
     ...gpuTargets(),
     ...rimTargets(),

@@ -1,5 +1,6 @@
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
+import { RELEASE_EQUIVALENT, RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
 /** One check taken out of one file. */
@@ -25,6 +26,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['attestation/azure', ['test/attestation/azure']],
   ...NVIDIA_SUITES,
   ...NEAR_SUITES,
+  ...RELEASE_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -247,6 +249,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
+  ...RELEASE_STEPS,
   ...SESSION_STEPS,
   ...NEAR_STEPS,
   // attestation/aci/receipt.ts
@@ -289,6 +292,7 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'refusal 3:',
     'the discarded body cannot be read either, with the same code',
   ],
+  ...RELEASE_EQUIVALENT,
   ...SESSION_EQUIVALENT,
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

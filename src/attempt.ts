@@ -57,6 +57,8 @@ export class Attempt {
       if (!(error instanceof SendError)) throw error
       if (error.failure === 'key_mismatch') {
         connection.evict('channel_key_mismatch')
+        // What may have left was encrypted to a key that is gone: nobody was sent a prompt.
+        this.#call.receipt.retrying()
         return false
       }
       if (error.failure === 'withdrawn') return false

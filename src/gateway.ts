@@ -27,10 +27,12 @@ import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
-import { attestedFetch, webFetch } from '../client/evidence-fetch.ts'
+import { attestedFetch, configuredFetch, webFetch } from '../client/evidence-fetch.ts'
+import { amdService } from './amd/kds.ts'
 import { nvidiaSources } from './nvidia/sources.ts'
 import { nvidiaDocuments } from './nvidia/gpus.ts'
 import { ATTESTED_KINDS } from './providers/kinds.ts'
+import { releaseService } from './providers/releases.ts'
 import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
@@ -137,12 +139,15 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
   const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
+  const configured = configuredFetch(timeoutMs)
   const collecting = {
     pcs: collateral.source,
     weigh: collateral.weigh,
     attested: attestedFetch(timeoutMs),
     web: webFetch(timeoutMs),
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
+    amd: amdService({ url: config.amd.kds_url, fetch: configured, clock }),
+    releases: releaseService({ url: config.releases.url, fetch: configured, clock }),
     clock,
     random,
     ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),

@@ -16,6 +16,7 @@ const MAY_EXPOSE = [
   'src/prompt.ts',
   'src/providers/verify.ts',
   'src/upstream/seal-near.ts',
+  'src/upstream/seal-ehbp.ts',
   'src/upstream/send.ts',
 ]
 

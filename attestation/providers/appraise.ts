@@ -8,6 +8,8 @@ import { appraiseDstackVllm } from './dstack-vllm.ts'
 import { appraiseNearCloud } from './near-cloud.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
+import type { VerifyRelease } from './release.ts'
+import { appraiseTinfoil } from './tinfoil.ts'
 
 export interface AppraiseInput {
   /** The bytes of `encodeProviderEvidence` or `encodeAciEvidence`. */
@@ -18,6 +20,8 @@ export interface AppraiseInput {
   readonly now: UnixSeconds | 'recorded'
   /** `recorded`: by what the evidence itself can show, see {@link recordedPolicy}. */
   readonly policy: ProviderPolicy | 'recorded'
+  /** For kinds whose images are known by the provenance of their release; without it those are not judged. */
+  readonly verifyRelease?: VerifyRelease | undefined
 }
 
 /** Every kind of provider there is, beside ACI/1 services. */
@@ -26,6 +30,7 @@ const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.f
   'near-direct': appraiseNearDirect,
   'near-cloud': appraiseNearCloud,
   'dstack-vllm': appraiseDstackVllm,
+  tinfoil: appraiseTinfoil,
 })
 
 /**
@@ -47,7 +52,12 @@ export async function appraiseEvidence(
   // 1. The evidence was collected for this caller's challenge, or the policy asks for none.
   checkChallenge(evidence, input.challenge, policy)
   // 2. The kind's own steps: genuine, bound, wanted.
-  const [first, ...others] = await KINDS[evidence.kind]({ evidence, now, policy })
+  const [first, ...others] = await KINDS[evidence.kind]({
+    evidence,
+    now,
+    policy,
+    verifyRelease: input.verifyRelease,
+  })
   if (first === undefined) throw new TypeError('a kind appraises one channel or throws')
   const made = (appraised: Appraised) => endpointOf(appraised, evidence, now)
   return [made(first), ...others.map(made)]

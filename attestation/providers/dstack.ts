@@ -93,6 +93,15 @@ function checkExpected(claims: LaunchClaims, policy: LaunchPolicy): void {
   expect('key_provider_not_expected', id, policy.key_provider_id)
 }
 
+/** Of a guest that measures no launch in dstack's way: whatever is expected of one was not measured. */
+export function checkNoLaunch(policy: LaunchPolicy): void {
+  const none = { status: 'unknown', reason: 'event_absent' } as const
+  expect('os_image_not_expected', none, policy.os_image_hash)
+  expect('compose_not_expected', none, policy.compose_hash)
+  expect('app_not_expected', none, policy.app_id)
+  expect('key_provider_not_expected', none, policy.key_provider_id)
+}
+
 /** What is expected must be known: `unknown` is no pass. */
 function expect(
   code: PolicyErrorCode,

@@ -43,6 +43,7 @@ export const PROVIDER_EVIDENCE_ERRORS = {
 export const PROVIDER_POLICY_ERRORS = {
   tee_not_accepted: 'a TEE of this kind is not accepted',
   gpu_binding_too_weak: 'the GPUs are bound to the CPU more weakly than required',
+  release_not_expected: 'the release is not one that is expected',
   freshness_not_proven: 'the evidence answers no challenge of this caller',
   os_image_development: 'the guest runs a development image',
   os_image_not_expected: 'the OS image is not in the expected list',

@@ -4,11 +4,14 @@ import type { UnixSeconds } from '../bytes.ts'
 import type { JsonValue } from '../json.ts'
 import type { ProviderEvidence } from './evidence.ts'
 import type { ProviderPolicy } from './policy.ts'
+import type { VerifyRelease } from './release.ts'
 
 export interface KindInput {
   readonly evidence: ProviderEvidence
   readonly now: UnixSeconds
   readonly policy: ProviderPolicy
+  /** Absent where the caller cannot verify the provenance of releases. */
+  readonly verifyRelease?: VerifyRelease | undefined
 }
 
 /** One channel of a provider that its evidence proves and the policy wants. */

@@ -8,6 +8,8 @@ export const PROVIDER_KINDS = [
   'near-cloud',
   /** A node of Phala's vllm-proxy on dstack: TLS ends inside its TD. */
   'dstack-vllm',
+  /** A Tinfoil enclave, router or model, on TDX or SEV-SNP. */
+  'tinfoil',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

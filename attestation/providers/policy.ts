@@ -1,10 +1,14 @@
 import { z } from 'zod'
 import { EvidenceError } from '../errors.ts'
+import { decodeUtf8 } from '../bytes.ts'
+import { memberSpans } from '../json.ts'
 import { parseGpuPolicy, type GpuPolicy } from '../nvidia/policy.ts'
 import { parsePolicy, type Policy } from '../policy.ts'
 import { parseSnpPolicy, type SnpPolicy } from '../sev-snp/policy.ts'
 import { TCB_STATUSES } from '../tdx/tcb.ts'
 import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
+import { RELEASE_REPOSITORY } from './release.ts'
+import { TINFOIL_DOCUMENT } from './tinfoil-document.ts'
 
 const hexList = (bytes: number) =>
   z
@@ -56,7 +60,15 @@ const releaseSchema = z.strictObject({
   tags: z
     .union([z.literal('any'), z.array(z.string().min(1).max(128)).min(1).max(256)])
     .default('any'),
+  /** Sigstore's public-good instance, or the `trusted_root.json` of one of a test's own. */
+  trusted_root: z
+    .union([
+      z.literal('public-good'),
+      z.strictObject({ test_trusted_root: z.string().max(1 << 16) }),
+    ])
+    .default('public-good'),
 })
+export type ReleaseRequirement = z.output<typeof releaseSchema>
 
 const outerSchema = z.strictObject({
   tdx: z.unknown().optional(),
@@ -87,7 +99,7 @@ export interface ProviderPolicy {
   readonly gpu: GpuPolicy | 'unchecked'
   readonly gpu_binding: 'any' | 'weak' | 'strong'
   readonly launch: LaunchPolicy
-  readonly release: z.output<typeof releaseSchema> | 'any'
+  readonly release: ReleaseRequirement | 'any'
   readonly freshness: 'challenge' | 'key'
   /** `observe`: evidence of a key that no prompt is ever sent to is shown all the same. No document can ask for it. */
   readonly channel: 'require' | 'observe'
@@ -120,13 +132,14 @@ export const tdxOnlyPolicy = (tdx: Policy): ProviderPolicy => ({
 
 /**
  * The policy to judge kept evidence by where nobody has named one: genuine, up to date, no development image, any
- * workload; and of its GPUs what the evidence can show. Where reference values were kept they are compared; else the
+ * workload, or a release of the repository that was asked; and of its GPUs what the evidence can show. Where reference values were kept they are compared; else the
  * verdict of NVIDIA's service counts where one was kept; else firmware and revocation stay unchecked, and the claim
  * says so.
  */
 export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'>): ProviderPolicy {
   const has = (prefix: string): boolean =>
     [...documents.keys()].some((name) => name.startsWith(`${prefix}/`))
+  const repository = documents.get(RELEASE_REPOSITORY)
   const shown = { firmware_id: 'if-reported', switch_evidence: 'optional' }
   const judged = has('nvidia/nras-gpu')
     ? { judge: 'nras', ...shown }
@@ -134,8 +147,15 @@ export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'
   return parseProviderPolicy({
     tdx: { workload: 'any' },
     snp: { min_tcb: 'any', measurement: 'any', revocation: 'any', alias_check: 'any' },
-    gpu: has('nvidia/rim') ? {} : judged,
+    release: repository === undefined ? 'any' : { repository: decodeUtf8(repository) },
+    gpu: hasNoGpus(documents) ? 'unchecked' : has('nvidia/rim') ? {} : judged,
   })
+}
+
+/** A router of Tinfoil: what it shows of itself has no place for devices that are not there. */
+function hasNoGpus(documents: ProviderEvidence['documents']): boolean {
+  const document = documents.get(TINFOIL_DOCUMENT)
+  return document !== undefined && !memberSpans(decodeUtf8(document)).has('gpu')
 }
 
 /** `policy`, but of GPUs whatever the evidence can show: see {@link recordedPolicy}. */
@@ -176,7 +196,7 @@ export const observingPolicy = (policy: ProviderPolicy): ProviderPolicy => ({
         },
   gpu_binding: 'any',
   launch: launchSchema.parse({ development_images: 'allow' }),
-  release: policy.release,
+  release: 'any',
   freshness: 'key',
   channel: 'observe',
 })

@@ -9,6 +9,7 @@ import {
   type VerifiedEndpoint,
 } from '@vouchgate/attestation'
 import { Option, type Command } from 'commander'
+import { verifyRelease } from '../../client/sigstore.ts'
 import { readCapture, type Capture } from '../../client/index.ts'
 import { collectFromCapture, kindOf } from '../capture-provider.ts'
 import { bindingJson, claimLines } from '../describe.ts'
@@ -70,7 +71,13 @@ async function judge(
 ): Promise<Verdict> {
   try {
     const challenge = nonce ?? 'recorded'
-    const endpoints = await appraiseEvidence({ evidence, challenge, now: capturedAt, policy })
+    const endpoints = await appraiseEvidence({
+      evidence,
+      challenge,
+      now: capturedAt,
+      policy,
+      verifyRelease,
+    })
     return { endpoints, failure: null }
   } catch (error) {
     return { endpoints: null, failure: failureOf(error) }

@@ -1,8 +1,13 @@
 import { decodeUtf8, parseJson } from '@vouchgate/attestation'
 import type { Command } from 'commander'
 import { readBounded } from '../../client/bounded.ts'
+import { EHBP_BINDING } from '../conformance/ehbp-binding.ts'
+import { FULL } from '../conformance/full.ts'
+import { HARDWARE } from '../conformance/hardware.ts'
+import { MEASUREMENT } from '../conformance/measurement.ts'
 import { NOTHING_PUBLISHED, parsePublished } from '../conformance/published.ts'
 import { SEV } from '../conformance/sev.ts'
+import { SIGSTORE } from '../conformance/sigstore.ts'
 import { TDX } from '../conformance/tdx.ts'
 import { CliError } from '../errors.ts'
 import { EXIT } from '../exit.ts'
@@ -11,7 +16,7 @@ import type { Io } from '../io.ts'
 import { withExample, type Shell } from '../options.ts'
 import { execute, type Report } from '../output.ts'
 
-const STAGES = [TDX, SEV]
+const STAGES = [TDX, SEV, SIGSTORE, MEASUREMENT, HARDWARE, EHBP_BINDING, FULL]
 /** A quote with its collateral is some 30 KB. */
 const MAX_INPUT = 4 << 20
 const MAX_CHAINS = 1 << 20
@@ -24,7 +29,7 @@ export function addConformance(program: Command, shell: Shell): void {
   const command = program
     .command('conformance')
     .description('judge one document of the conformance contract: JSON on stdin, JSON on stdout')
-    .argument('<stage>', STAGES.map(({ name }) => name).join(' or '))
+    .argument('<stage>', STAGES.map(({ name }) => name).join(', '))
     .option('--chains <file>', 'PEM of Intel and AMD CAs, for inputs that bring no issuer chain')
   withExample(command, 'conformance verify-attestation-tdx < input.json').action(
     async (stage: string, { chains }: ConformanceOptions) => {

@@ -6,7 +6,10 @@ import type { Published } from './published.ts'
 /** What a stage says on stdout: the members that its output schema knows, and no others. */
 export type Verdict =
   | { readonly accepted: true; readonly outputs: object }
-  | { readonly accepted: false; readonly rejection: { readonly code: string } }
+  | {
+      readonly accepted: false
+      readonly rejection: { readonly code: string; readonly stage?: string }
+    }
 
 /** What a verdict may rest on beside its input, and where that is said. */
 export interface Beside {

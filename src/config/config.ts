@@ -63,6 +63,8 @@ export interface Config {
   /** `bundle` is empty where no file is named; nothing in it has been verified. */
   readonly collateral: ConfigFile['collateral'] & { readonly bundle: CollateralBundle }
   readonly nvidia: ConfigFile['nvidia']
+  readonly amd: ConfigFile['amd']
+  readonly releases: ConfigFile['releases']
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
   readonly sessions: ConfigFile['sessions']

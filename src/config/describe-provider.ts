@@ -45,6 +45,16 @@ const LIMITS: Readonly<Record<ProviderKind, KindLimits>> = {
     gpuBinding: 'weak',
     limits: ['the weights of the model are not measured'],
   },
+  tinfoil: {
+    channel: 'the TLS key and the EHBP key of the enclave, both',
+    scope: null,
+    gpuBinding: 'strong',
+    limits: [
+      'which release is the newest is the word of the release service: pin tags to be sure',
+      'of the enclaves behind a router nothing is shown: that it verifies them is in its code',
+      'the weights of the model are measured where the release names them',
+    ],
+  },
 }
 
 /** One claim of ACI §8.3 as a configuration asks for it. */
@@ -168,7 +178,11 @@ function softwareDemand({ policy: { launch, release } }: AttestedProvider): Dema
 /** The same as sentences, each beginning with the claim. */
 export function describeDemands(provider: AttestedProvider): string[] {
   const { tdx } = provider.policy
-  const test = tdx !== 'reject' && tdx.trusted_root !== 'intel'
+  const { snp_trusted_root: amd, release } = provider.policy
+  const test =
+    (tdx !== 'reject' && tdx.trusted_root !== 'intel') ||
+    amd !== 'amd' ||
+    (release !== 'any' && release.trusted_root !== 'public-good')
   return [
     ...(test ? ['Its evidence is trusted under a TEST root.'] : []),
     ...demandsOf(provider).map(({ claim, demanded, unproven }) =>

@@ -6,5 +6,6 @@ export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentia
   'near-direct': 'attested',
   'near-cloud': 'attested',
   'dstack-vllm': 'attested',
+  tinfoil: 'attested',
   openai: 'plain',
 }

@@ -43,10 +43,21 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, nvidia, limits, receipts, sessions } = file
+  const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts, sessions } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
-  const sections = { listen, enclave, provenance, collateral, nvidia, limits, receipts, sessions }
+  const sections = {
+    listen,
+    enclave,
+    provenance,
+    collateral,
+    nvidia,
+    amd,
+    releases,
+    limits,
+    receipts,
+    sessions,
+  }
   return { digest, ...sections, providers, models, keys }
 }
 
@@ -156,7 +167,11 @@ class Reader {
       return null
     }
     try {
-      return kind === 'aci' ? tdxOnlyPolicy(parsePolicy(value)) : parseProviderPolicy(value)
+      if (kind === 'aci') return tdxOnlyPolicy(parsePolicy(value))
+      const policy = parseProviderPolicy(value)
+      const problem = releaseProblem(kind, policy)
+      if (problem !== null) this.#problem(path, problem)
+      return policy
     } catch (error) {
       if (!isVerificationError(error)) throw error
       this.#problem(path, 'not a valid attestation policy')
@@ -189,6 +204,14 @@ class Reader {
   #problem(path: string, hint: string): void {
     this.#problems.push({ path, hint })
   }
+}
+
+/** A rule that nothing enforces would be believed; an image that nobody names could be anybody's. */
+function releaseProblem(kind: AttestedEntry['kind'], { release }: ProviderPolicy): string | null {
+  if (kind === 'tinfoil') {
+    return release === 'any' ? 'name the repository whose releases are wanted under release' : null
+  }
+  return release === 'any' ? null : 'a provider of this kind shows no release that could be wanted'
 }
 
 type AttestedEntry = Exclude<ConfigFile['providers'][number], { kind: 'openai' }>

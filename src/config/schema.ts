@@ -1,6 +1,7 @@
 import { z } from 'zod'
 import { isKeyId, isModelName, isProviderId, isTeamName } from '../ids.ts'
 import { isSafeUrl } from '../safe-url.ts'
+import { KDS_URL, RELEASES_URL } from './urls.ts'
 
 const providerId = z
   .string()
@@ -102,6 +103,11 @@ const nvidia = z.strictObject({
   nras_url: safeUrl.default('https://nras.attestation.nvidia.com'),
 })
 
+const amd = z.strictObject({ kds_url: safeUrl.default(KDS_URL) })
+
+/** GitHub's routes of releases and attestations; the default answers without an account. */
+const releases = z.strictObject({ url: safeUrl.default(RELEASES_URL) })
+
 const attested = {
   id: providerId,
   origin: z.string().refine(isHttpsOrigin, 'https://host[:port], nothing after it'),
@@ -130,6 +136,7 @@ const dstackVllmProvider = z.strictObject({
   ...attested,
   model: modelAtProvider,
 })
+const tinfoilProvider = z.strictObject({ kind: z.literal('tinfoil'), ...attested })
 
 const openaiProvider = z.strictObject({
   id: providerId,
@@ -168,6 +175,8 @@ export const fileSchema = z.strictObject({
   provenance: provenance.prefault({}),
   collateral: collateral.prefault({}),
   nvidia: nvidia.prefault({}),
+  amd: amd.prefault({}),
+  releases: releases.prefault({}),
   limits: limits.prefault({}),
   receipts: receipts.prefault({}),
   sessions: sessions.prefault({}),
@@ -178,6 +187,7 @@ export const fileSchema = z.strictObject({
         nearDirectProvider,
         nearCloudProvider,
         dstackVllmProvider,
+        tinfoilProvider,
         openaiProvider,
       ]),
     )

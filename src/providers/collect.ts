@@ -1,7 +1,9 @@
 import type { Bytes, Clock, GpuPolicy } from '@vouchgate/attestation'
 import type { CollateralSource, CollateralWeigh } from '../../client/collateral.ts'
 import type { EvidenceFetch } from '../../client/evidence-fetch.ts'
+import type { AmdSource } from '../amd/kds.ts'
 import type { AttestedProvider } from '../config/index.ts'
+import type { ReleaseSource } from './releases.ts'
 
 /** What a verification of GPUs needs beside their evidence, by the names of `NVIDIA_DOCUMENTS`. */
 export type NamedDocuments = readonly (readonly [name: string, document: Bytes])[]
@@ -30,6 +32,8 @@ export interface CollectDeps {
   readonly pcs: CollateralSource
   readonly weigh?: CollateralWeigh | undefined
   readonly gpus: GpuDocuments
+  readonly amd: AmdSource
+  readonly releases: ReleaseSource
 }
 
 /**

@@ -6,7 +6,9 @@ import type { Seal } from '../upstream/seal.ts'
 import type { Collect } from './collect.ts'
 import { collectDstackVllm } from './dstack-vllm.ts'
 import { collectNearCloud } from './near-cloud.ts'
+import { sealEhbp } from '../upstream/seal-ehbp.ts'
 import { collectNearDirect } from './near-direct.ts'
+import { collectTinfoil } from './tinfoil.ts'
 
 interface KindEntry {
   readonly collect: Collect
@@ -28,4 +30,5 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
   'near-direct': { collect: collectNearDirect, seal: null, nodes: 'several' },
   'near-cloud': { collect: collectNearCloud, seal: sealNear, nodes: 'several' },
   'dstack-vllm': { collect: collectDstackVllm, seal: null, nodes: 'several' },
+  tinfoil: { collect: collectTinfoil, seal: sealEhbp, nodes: 'several' },
 })

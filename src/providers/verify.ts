@@ -1,6 +1,8 @@
 import { appraiseEvidence, toHex, type Bytes } from '@vouchgate/attestation'
 import { Recorder, type Subject } from '../../client/recorder.ts'
+import { verifyRelease } from '../../client/sigstore.ts'
 import type { AttestedProvider } from '../config/index.ts'
+import { KDS_URL, RELEASES_URL } from '../config/urls.ts'
 import type { Random } from '../ids.ts'
 import { expose } from '../sensitive.ts'
 import type { Verified } from '../session-slot.ts'
@@ -32,6 +34,7 @@ export async function verifyProvider(
     challenge: nonce,
     now: rest.clock.now(),
     policy,
+    verifyRelease,
   })
   return { endpoints, evidence }
 }
@@ -59,5 +62,15 @@ const recorded = (sources: Sources, recorder: Recorder): Sources => ({
     const documents = await sources.gpus(question)
     recorder.nvidia(documents)
     return documents
+  },
+  amd: async (question) => {
+    const found = await sources.amd(question)
+    recorder.service(KDS_URL, found.answers)
+    return found
+  },
+  releases: async (repository, tag) => {
+    const found = await sources.releases(repository, tag)
+    recorder.service(RELEASES_URL, found.answers)
+    return found
   },
 })

@@ -25,7 +25,7 @@ const answerSchema = z.strictObject({
   stage: z.string(),
   accepted: z.boolean(),
   outputs: z.record(z.string(), z.unknown()).optional(),
-  rejection: z.strictObject({ code: z.string() }).optional(),
+  rejection: z.strictObject({ code: z.string(), stage: z.string().optional() }).optional(),
 })
 
 async function judge(stage: string, input: unknown, options: readonly string[] = []) {
@@ -45,6 +45,10 @@ const expectedFile = z.object({
 const FOLDERS = [
   [TDX, 'conformance/attestation-tdx', 65],
   [SEV, 'conformance/attestation-sev', 26],
+  ['verify-sigstore', 'conformance/sigstore', 53],
+  ['verify-measurement', 'conformance/measurement', 17],
+  ['verify-hardware-measurements', 'conformance/hardware-measurements', 11],
+  ['verify-full', 'conformance/verify-full', 7],
 ] as const
 
 const scratch = mkdtempSync(join(tmpdir(), 'vouchgate-conformance-'))
@@ -391,7 +395,7 @@ test('more than 4 MiB are not read', async () => {
 })
 
 test('another stage of the contract is not supported, and none is wrong usage', async () => {
-  const outcome = await send('verify-sigstore', '{}')
+  const outcome = await send('verify-nothing', '{}')
   expect(outcome.exit).toBe(20)
   expect(jsonOf(outcome)).toMatchObject({ error: { code: 'stage_unsupported' } })
   expect((await vouchgate(['conformance'])).exit).toBe(2)

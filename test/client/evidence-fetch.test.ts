@@ -1,7 +1,12 @@
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import { createServer as createTlsServer } from 'node:https'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { attestedFetch, webFetch, type EvidenceFetch } from '../../client/evidence-fetch.ts'
+import {
+  attestedFetch,
+  configuredFetch,
+  webFetch,
+  type EvidenceFetch,
+} from '../../client/evidence-fetch.ts'
 import { newTlsIdentity } from '../support/pki.ts'
 import { listen, portOf, stop } from '../support/ports.ts'
 
@@ -101,5 +106,25 @@ describe('from everybody else', () => {
       TypeError,
     )
     await stop(server)
+  })
+})
+
+describe('from a service that the configuration names', () => {
+  test('plain http is spoken where it does not leave the machine, and nowhere else', async () => {
+    const server = createServer((_, response) => response.end('x'))
+    await listen(server)
+    const from = (host: string) =>
+      configuredFetch(5000)({ origin: `${host}:${portOf(server)}`, path: '/', maxBytes: 9 })
+    expect(await from('http://127.0.0.1')).toMatchObject({ spkiSha256: null })
+    await expect(from('http://127.0.0.2')).rejects.toThrow(TypeError)
+    await expect(from('http://service.example')).rejects.toThrow(TypeError)
+    await expect(from('http://user@127.0.0.1')).rejects.toThrow(TypeError)
+    await stop(server)
+  })
+
+  test('a certificate that nobody vouches for is refused', async () => {
+    await expect(ask(configuredFetch(5000))).rejects.toMatchObject(
+      unavailable('report_unavailable'),
+    )
   })
 })

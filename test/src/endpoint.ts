@@ -1,3 +1,4 @@
+import { NO_OTHER_VENDORS } from '../support/collecting.ts'
 import type { Clock, VerifiedEndpoint } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
 import { pcsCollateral } from '../../client/collateral.ts'
@@ -32,6 +33,7 @@ export async function verifiedEndpoints(clock: Clock, keys: number): Promise<Ver
     attested: attestedFetch(5000),
     web: webFetch(5000),
     gpus: async () => [],
+    ...NO_OTHER_VENDORS,
     clock,
     random: randomBytes,
   }

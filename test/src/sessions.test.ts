@@ -87,6 +87,8 @@ beforeEach(() => {
       attested: attestedFetch(5000),
       web: webFetch(5000),
       gpus: async () => [],
+      amd: () => Promise.reject(new TypeError('no SNP here')),
+      releases: () => Promise.reject(new TypeError('no release here')),
       clock,
       random: randomBytes,
     })

@@ -1,3 +1,4 @@
+import { NO_OTHER_VENDORS } from './collecting.ts'
 import {
   appraiseEvidence,
   parseProviderPolicy,
@@ -85,6 +86,7 @@ export async function collected(
     web: webFetch(5000),
     pcs: async () => vendor.collateral({ at: clock.now() }),
     gpus: async () => [],
+    ...NO_OTHER_VENDORS,
     ...changes,
   })
 }

@@ -1,0 +1,7 @@
+import type { CollectDeps } from '../../src/providers/collect.ts'
+
+/** What a kind that needs neither has for AMD's certificates and for releases. */
+export const NO_OTHER_VENDORS: Pick<CollectDeps, 'amd' | 'releases'> = {
+  amd: () => Promise.reject(new TypeError('no SNP here')),
+  releases: () => Promise.reject(new TypeError('no releases here')),
+}
