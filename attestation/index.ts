@@ -82,6 +82,7 @@ export {
   type TlsBinding,
 } from './binding.ts'
 export type { VerifiedEndpoint } from './endpoint.ts'
+export { parseChutesInstances, type ChutesInstances } from './providers/chutes-instances.ts'
 export { PROVIDER_KINDS, type ProviderKind } from './providers/kinds.ts'
 export {
   EvidenceError,

@@ -8,7 +8,7 @@ import {
 import { Pool, type buildConnector } from 'undici'
 import { pinnedConnector } from '../../client/pinned.ts'
 import { VerificationRefused } from './failure.ts'
-import type { Seal } from './seal.ts'
+import { SealUsedUp, type Seal } from './seal.ts'
 import { send, type Outbound, type ResponseSink } from './send.ts'
 
 export interface ChannelLimits {
@@ -63,12 +63,15 @@ export class VerifiedChannel {
       await send(this.#pool, outbound, sink)
       return
     }
-    const sealed = await seal(outbound, binding)
-    const { path, headers, body } = sealed.request
-    const opening = sealed.open(sink)
-    const message = { ...outbound.message, body }
-    await send(this.#pool, { ...outbound, path, headers, message }, opening)
-    opening.end()
+    const sendSealed = async (): Promise<void> => {
+      const sealed = await seal(outbound, binding)
+      const { path, headers, body } = sealed.request
+      const opening = sealed.open(sink)
+      const message = { ...outbound.message, body }
+      await send(this.#pool, { ...outbound, path, headers, message }, opening)
+      opening.end()
+    }
+    await onceMore(sendSealed)
   }
 
   /** Lets running requests end. */
@@ -93,5 +96,14 @@ export class VerifiedChannel {
     if (this.#endpoint.expiresAt <= this.#options.clock.now()) {
       throw new VerificationRefused('evidence_expired', null)
     }
+  }
+}
+
+async function onceMore(sendSealed: () => Promise<void>): Promise<void> {
+  try {
+    await sendSealed()
+  } catch (error) {
+    if (!(error instanceof SealUsedUp)) throw error
+    await sendSealed()
   }
 }
