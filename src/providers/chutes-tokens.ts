@@ -18,7 +18,7 @@ import { SendError } from '../upstream/send.ts'
 export interface ChutesTokensOptions {
   /** `https://host[:port]` of the API. */
   readonly origin: string
-  readonly chuteId: string
+  readonly chuteId: () => Promise<string>
   readonly apiKey: Sensitive<string>
   readonly clock: Clock
   /** For one whole answer. */
@@ -88,7 +88,8 @@ export class ChutesTokens implements InvokeTokens {
     for (const { instanceId, key, tokens } of instances) {
       if (key === null) continue
       const before = this.#held.get(instanceId)
-      const kept = before !== undefined && equalBytes(before.publicKey, key.bytes) ? before.tokens : []
+      const kept =
+        before !== undefined && equalBytes(before.publicKey, key.bytes) ? before.tokens : []
       const fresh = tokens.map((value) => ({ value, expiresAt: now + validSeconds }))
       const all = [...kept, ...fresh].slice(-MAX_TOKENS_PER_INSTANCE)
       if (before === undefined && this.#held.size >= MAX_INSTANCES) continue
@@ -131,7 +132,7 @@ export class ChutesTokens implements InvokeTokens {
     const { origin, chuteId, apiKey, timeoutMs, dispatcher } = this.#options
     const signal = AbortSignal.timeout(timeoutMs)
     try {
-      const answer = await request(`${origin}/e2e/instances/${chuteId}`, {
+      const answer = await request(`${origin}/e2e/instances/${await chuteId()}`, {
         headers: { accept: 'application/json', authorization: `Bearer ${expose(apiKey)}` },
         signal,
         ...(dispatcher === undefined ? {} : { dispatcher }),

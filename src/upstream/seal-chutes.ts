@@ -21,8 +21,8 @@ export interface InvokeTokens {
 }
 
 export interface ChutesSealOptions {
-  /** The chute whose instances are attested. */
-  readonly chuteId: string
+  /** The id of the chute whose instances are attested. */
+  readonly chuteId: () => Promise<string>
   readonly tokens: InvokeTokens
 }
 
@@ -39,6 +39,7 @@ export const chutesSeal =
   ({ chuteId, tokens }: ChutesSealOptions): Seal =>
   async ({ message, path }, binding) => {
     const instanceId = instanceOf(binding)
+    const id = await chuteId()
     const token = await tokens.take(instanceId, binding.publicKey)
     const replyKey = new ReplyKey()
     const plaintext = withReplyKey(expose(message.body), replyKey.publicKey)
@@ -50,7 +51,7 @@ export const chutesSeal =
         headers: {
           'content-type': 'application/octet-stream',
           accept: stream ? 'text/event-stream' : 'application/octet-stream',
-          'x-chute-id': chuteId,
+          'x-chute-id': id,
           'x-instance-id': instanceId,
           'x-e2e-nonce': token,
           'x-e2e-stream': String(stream),
