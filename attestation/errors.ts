@@ -1,5 +1,6 @@
 import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
 import { NVIDIA_EVIDENCE_ERRORS, NVIDIA_POLICY_ERRORS } from './nvidia/errors.ts'
+import { RA_TLS_EVIDENCE_ERRORS } from './ra-tls/errors.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
 /**
@@ -132,6 +133,7 @@ const EVIDENCE_ERRORS = {
   ...SNP_EVIDENCE_ERRORS,
   ...AZURE_EVIDENCE_ERRORS,
   ...NVIDIA_EVIDENCE_ERRORS,
+  ...RA_TLS_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),
   keyset_digest_mismatch: rejected('binding', 'the keyset does not hash to the digest beside it'),
