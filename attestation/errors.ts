@@ -1,6 +1,7 @@
 import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
 import { NVIDIA_EVIDENCE_ERRORS, NVIDIA_POLICY_ERRORS } from './nvidia/errors.ts'
 import { RA_TLS_EVIDENCE_ERRORS } from './ra-tls/errors.ts'
+import { PROVIDER_EVIDENCE_ERRORS, PROVIDER_POLICY_ERRORS } from './providers/errors.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
 /**
@@ -38,6 +39,8 @@ export type Step =
   | 'rim'
   | 'nras'
   | 'event_log'
+  | 'provider'
+  | 'launch'
   | 'policy'
   | 'binding'
   | 'freshness'
@@ -134,6 +137,7 @@ const EVIDENCE_ERRORS = {
   ...AZURE_EVIDENCE_ERRORS,
   ...NVIDIA_EVIDENCE_ERRORS,
   ...RA_TLS_EVIDENCE_ERRORS,
+  ...PROVIDER_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),
   keyset_digest_mismatch: rejected('binding', 'the keyset does not hash to the digest beside it'),
@@ -226,6 +230,7 @@ const POLICY_ERRORS = {
   workload_not_expected: 'the measurements are not in the expected list',
   ...SNP_POLICY_ERRORS,
   ...NVIDIA_POLICY_ERRORS,
+  ...PROVIDER_POLICY_ERRORS,
   azure_pcr_not_expected: 'a PCR of the vTPM does not have an expected value',
 } as const satisfies Record<string, string>
 

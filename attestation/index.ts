@@ -83,7 +83,25 @@ export {
 } from './binding.ts'
 export type { VerifiedEndpoint } from './endpoint.ts'
 export { parseChutesInstances, type ChutesInstances } from './providers/chutes-instances.ts'
+export { appraiseEvidence, type AppraiseInput } from './providers/appraise.ts'
+export { encodeCollateral, SNP_DOCUMENTS, TDX_COLLATERAL } from './providers/cpu.ts'
+export {
+  decodeProviderEvidence,
+  encodeProviderEvidence,
+  numbered,
+  type ProviderEvidence,
+} from './providers/evidence.ts'
+export { NVIDIA_DOCUMENTS } from './providers/gpus.ts'
 export { PROVIDER_KINDS, type ProviderKind } from './providers/kinds.ts'
+export { NEAR_REPORT } from './providers/near-direct.ts'
+export { readNearReport } from './providers/near-report.ts'
+export {
+  observingPolicy,
+  parseProviderPolicy,
+  recordedPolicy,
+  tdxOnlyPolicy,
+  type ProviderPolicy,
+} from './providers/policy.ts'
 export {
   EvidenceError,
   isVerificationError,

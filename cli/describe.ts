@@ -115,7 +115,10 @@ const yamlRow = (row: WorkloadRow): string[] => [
 ]
 
 /** One sentence for outputs that do not show the whole endpoint. */
-export const provenLine = (style: Style, { workload }: AcceptedQuote | VerifiedAciService): string =>
+export const provenLine = (
+  style: Style,
+  { workload }: AcceptedQuote | VerifiedAciService,
+): string =>
   workload === 'pinned'
     ? style.good('Identity proven: the measurements are in the policy.')
     : style.warn('Only genuineness was proven, not identity: the policy expects no measurement.')

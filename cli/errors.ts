@@ -17,6 +17,7 @@ const CLI_ERRORS = {
   file_not_written: entry(1, 'the output file cannot be written'),
   platform_required: entry(2, 'name the platform: --quote FILE, or --fmspc HEX and --ca NAME'),
   output_required: entry(2, 'say where the collateral goes: --out FILE, --bundle FILE or both'),
+  provider_kind_required: entry(2, 'name the kind of provider: --provider KIND'),
   yaml_malformed: entry(30, 'the policy is not one YAML or JSON document'),
   policy_without_workload: entry(
     30,

@@ -7,6 +7,7 @@ import { addConnect } from './commands/connect.ts'
 import { addDemo } from './commands/demo.ts'
 import { addServe } from './commands/serve.ts'
 import { addVerify } from './commands/verify.ts'
+import { addAppraise } from './commands/appraise.ts'
 import { addVerifyGpu } from './commands/verify-gpu.ts'
 import { addVerifyQuote } from './commands/verify-quote.ts'
 import { addVerifyReceipt } from './commands/verify-receipt.ts'
@@ -70,6 +71,7 @@ const COMMANDS = [
   addConfig,
   addVerify,
   addConnect,
+  addAppraise,
   addVerifyGpu,
   addVerifyQuote,
   addVerifyReceipt,

@@ -10,11 +10,8 @@ import {
   type Collateral,
   type ParsedReport,
 } from '@vouchgate/attestation'
-import { Client } from 'undici'
-import { discard, readBounded } from './bounded.ts'
 import type { CollateralSource, CollateralWeigh } from './collateral.ts'
-import { ChannelError } from './errors.ts'
-import { connectorOf, openTls } from './pinned.ts'
+import type { EvidenceFetch } from './evidence-fetch.ts'
 
 const MAX_REPORT = 4 << 20
 
@@ -35,48 +32,17 @@ export interface Observation {
 export async function observe(
   origin: string,
   nonce: string,
-  timeoutMs: number,
+  fetch: EvidenceFetch,
 ): Promise<Observation> {
-  const url = requireOrigin(origin)
   if (!isNonce(nonce)) throw new TypeError('a nonce is 64 lower-case hex digits')
-  const signal = AbortSignal.timeout(timeoutMs)
-  const { socket, spkiSha256 } = await openTls(url, timeoutMs)
-  // This socket or none: a retry on another connection would carry a report over a key nobody looked at.
-  const connect = connectorOf(async () => socket)
-  const client = new Client(origin, { allowH2: false, connect })
-  try {
-    return { spkiSha256, report: await fetchReport(client, nonce, signal) }
-  } catch (error) {
-    if (error instanceof ChannelError && error.code === 'report_too_large') throw error
-    throw new ChannelError(signal.aborted ? 'channel_timeout' : 'report_unavailable')
-  } finally {
-    await client.destroy()
-    socket.destroy()
-  }
-}
-
-async function fetchReport(client: Client, nonce: string, signal: AbortSignal): Promise<Bytes> {
-  const { statusCode, body } = await client.request({
-    method: 'GET',
-    path: `/v1/aci/attestation?nonce=${nonce}`,
-    headers: { accept: 'application/json' },
-    signal,
+  const path = `/v1/aci/attestation?nonce=${nonce}`
+  const { body, spkiSha256 } = await fetch({
+    origin,
+    path,
+    maxBytes: MAX_REPORT,
   })
-  if (statusCode !== 200) {
-    discard(body)
-    throw new ChannelError('report_unavailable')
-  }
-  const report = await readBounded(body, MAX_REPORT)
-  if (report === null) throw new ChannelError('report_too_large')
-  return report
-}
-
-function requireOrigin(origin: string): URL {
-  const url = URL.parse(origin)
-  if (url === null || url.protocol !== 'https:' || url.origin !== origin) {
-    throw new TypeError('an origin is https://host[:port]')
-  }
-  return url
+  if (spkiSha256 === null) throw new TypeError('the key of the connection was not looked at')
+  return { spkiSha256, report: body }
 }
 
 export interface CollectInput {
@@ -88,7 +54,8 @@ export interface CollectInput {
   readonly pcs: CollateralSource
   /** What to use where the report carries some. Default: that, since every piece of it is signed. */
   readonly weigh?: CollateralWeigh | undefined
-  readonly timeoutMs: number
+  /** Looks at the key of the connection that it fetches on. */
+  readonly fetch: EvidenceFetch
   readonly clock: Clock
 }
 
@@ -102,8 +69,8 @@ export interface CollectInput {
  * @throws ChannelError where it cannot be collected, EvidenceError where the report cannot be read.
  */
 export async function collectAci(input: CollectInput): Promise<Bytes> {
-  const { origin, nonce, timeoutMs, clock } = input
-  const { spkiSha256, report } = await observe(origin, nonce, timeoutMs)
+  const { origin, nonce, fetch, clock } = input
+  const { spkiSha256, report } = await observe(origin, nonce, fetch)
   const { evidence } = parseReport(report).attestation
   return encodeAciEvidence({
     collected_at: clock.now(),

@@ -17,6 +17,7 @@ const CHANNEL_ERRORS = {
   channel_key_unreadable: entry('rejected', 'the service shows no key that can be compared'),
   channel_key_mismatch: entry('rejected', 'the connection ends in a key that was not attested'),
   report_unavailable: entry('unavailable', 'the service does not serve its attestation report'),
+  report_rate_limited: entry('unavailable', 'the service asks to be asked less often'),
   report_too_large: entry('malformed', 'the attestation report is over the size limit'),
   collateral_unavailable: entry('unavailable', 'the collateral of the quote cannot be fetched'),
   collateral_platform_unknown: entry(
@@ -87,6 +88,8 @@ const CLIENT_ERRORS = {
     'rejected',
     'the proxy listens on loopback alone unless told otherwise',
   ),
+  capture_unreadable: entry('malformed', 'the folder of the capture cannot be read'),
+  capture_malformed: entry('malformed', 'a file of the capture is not what it should be'),
   listen_failed: entry('unavailable', 'the proxy cannot listen on this address'),
 } as const satisfies Record<string, Entry>
 

@@ -1,3 +1,10 @@
+export {
+  readCapture,
+  replayedCollateral,
+  replayedFetch,
+  type Capture,
+  type Exchange,
+} from './capture.ts'
 export { collectAci, type CollectInput } from './collect.ts'
 export {
   fileCollateral,

@@ -9,6 +9,7 @@ import {
 } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
 import { collectAci } from './collect.ts'
+import { attestedFetch } from './evidence-fetch.ts'
 import type { CollateralSource } from './collateral.ts'
 
 export interface VerifyOptions {
@@ -48,7 +49,13 @@ export async function verifyGateway(url: string, options: VerifyOptions): Promis
   const { policy, pcs, clock, timeoutMs = DEFAULT_VERIFY_TIMEOUT_MS } = options
   if (policy === DEFAULT_POLICY) throw new TypeError('a policy must name a workload, or `any`')
   const nonce = toHex(randomBytes(32))
-  const evidence = await collectAci({ origin: originOf(url), nonce, pcs, timeoutMs, clock })
+  const evidence = await collectAci({
+    origin: originOf(url),
+    nonce,
+    pcs,
+    fetch: attestedFetch(timeoutMs),
+    clock,
+  })
   const endpoint = await verifyEndpoint({ evidence, challenge: nonce, now: clock.now(), policy })
   return { endpoint, evidence }
 }

@@ -35,7 +35,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/verify-gateway.ts', ['test/client']],
   ['src/upstream/channel.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
-  ['src/upstream/aci.ts', ['test/src/sessions.test.ts']],
+  ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
   ['src/collateral.ts', ['test/src/collateral.test.ts']],
   ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
   ['client/collateral.ts', ['test/client/collateral.test.ts']],

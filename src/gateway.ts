@@ -25,9 +25,13 @@ import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { SessionStore } from './session-store.ts'
 import { AttestedSessions } from './sessions.ts'
-import { verifyAci } from './upstream/aci.ts'
+import { attestedFetch, webFetch } from '../client/evidence-fetch.ts'
+import { nvidiaSources } from './nvidia/sources.ts'
+import { nvidiaDocuments } from './nvidia/gpus.ts'
+import { ATTESTED_KINDS } from './providers/kinds.ts'
+import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
-import { openUpstream } from './upstream/kinds.ts'
+import { openUpstream } from './upstream/open.ts'
 import { SOFTWARE } from './version.ts'
 
 export interface GatewayOptions {
@@ -116,18 +120,21 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const metrics = new Metrics()
   const collateral = await collateralService(config, { clock, jitter, log, metrics })
   const store = new SessionStore()
-  const attested = [...config.providers.values()].filter((provider) => provider.kind === 'aci')
+  const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
+  const collecting = {
+    pcs: collateral.source,
+    weigh: collateral.weigh,
+    attested: attestedFetch(timeoutMs),
+    web: webFetch(timeoutMs),
+    gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
+    clock,
+    random,
+  }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
-    verify: (provider) =>
-      verifyAci(provider, {
-        pcs: collateral.source,
-        weigh: collateral.weigh,
-        clock,
-        random,
-        timeoutMs,
-      }),
-    openChannel: (endpoint) => new VerifiedChannel(endpoint, { clock, limits, seal: null }),
+    verify: (provider) => verifyProvider(provider, collecting),
+    openChannel: (endpoint) =>
+      new VerifiedChannel(endpoint, { clock, limits, seal: ATTESTED_KINDS[endpoint.kind].seal }),
     clock,
     jitter,
     store,
@@ -163,7 +170,7 @@ async function collateralService(
   const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
   const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
   const policies = [...providers.values()].flatMap((each) =>
-    each.kind === 'aci' ? [each.policy] : [],
+    each.kind === 'openai' || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
   )
   const roots = await Promise.all(policies.map(trustedRoot))
   const service = new CollateralService({ ...shared, fetch, testRoots: testRoots(roots) })

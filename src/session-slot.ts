@@ -5,7 +5,7 @@ import {
   type VerifiedEndpoint,
 } from '@vouchgate/attestation'
 import { AttestedSession, type Closable } from './attested-session.ts'
-import type { AciProvider } from './config/index.ts'
+import type { AttestedProvider } from './config/index.ts'
 import { GatewayError } from './errors.ts'
 import { isSessionId, type SessionId } from './ids.ts'
 import type { Logger } from './log.ts'
@@ -20,7 +20,7 @@ export interface Verified {
 }
 
 export interface SessionOptions<Channel extends Closable> {
-  readonly verify: (provider: AciProvider) => Promise<Verified>
+  readonly verify: (provider: AttestedProvider) => Promise<Verified>
   readonly openChannel: (endpoint: VerifiedEndpoint) => Channel
   readonly clock: Clock
   /** Uniform in [0, 1): spreads refreshes, so that replicas do not all ask at once. */
@@ -42,7 +42,7 @@ const MAX_BACKOFF_SECONDS = 60
 
 /** The sessions of one provider. At most one verification runs at a time. */
 export class SessionSlot<Channel extends Closable> {
-  readonly #provider: AciProvider
+  readonly #provider: AttestedProvider
   readonly #options: SessionOptions<Channel>
   /** Newest first; the others are in their grace. */
   #live: AttestedSession<Channel>[] = []
@@ -52,7 +52,7 @@ export class SessionSlot<Channel extends Closable> {
   #retryAt: UnixSeconds = 0
   #refreshAt: UnixSeconds = 0
 
-  constructor(provider: AciProvider, options: SessionOptions<Channel>) {
+  constructor(provider: AttestedProvider, options: SessionOptions<Channel>) {
     this.#provider = provider
     this.#options = options
   }

@@ -1,5 +1,5 @@
 import type { AttestedSession, Closable } from './attested-session.ts'
-import type { AciProvider } from './config/index.ts'
+import type { AttestedProvider } from './config/index.ts'
 import type { ProviderId, SessionId } from './ids.ts'
 import { SessionSlot, type ProviderState, type SessionOptions } from './session-slot.ts'
 import type { Failure } from './upstream/failure.ts'
@@ -11,7 +11,7 @@ import type { Failure } from './upstream/failure.ts'
 export class AttestedSessions<Channel extends Closable> {
   readonly #slots: ReadonlyMap<ProviderId, SessionSlot<Channel>>
 
-  constructor(providers: readonly AciProvider[], options: SessionOptions<Channel>) {
+  constructor(providers: readonly AttestedProvider[], options: SessionOptions<Channel>) {
     this.#slots = new Map(
       providers.map((provider) => [provider.id, new SessionSlot(provider, options)]),
     )

@@ -15,6 +15,7 @@ const MAX_LINES = 300
 const MAY_EXPOSE = [
   'src/prompt.ts',
   'src/providers/chutes-tokens.ts',
+  'src/providers/verify.ts',
   'src/upstream/seal-chutes.ts',
   'src/upstream/send.ts',
 ]

@@ -25,8 +25,11 @@ export interface ProviderEvidence {
   readonly model: string | null
   /** The challenge that was sent, 64 hex digits; null where the provider takes none. */
   readonly nonce: string | null
-  /** SHA-256 of the SPKI that the connection ended in on which the evidence was fetched, hex. */
-  readonly observedSpkiSha256: string
+  /**
+   * SHA-256 of the SPKI that the connection ended in on which the evidence was fetched, hex. Null where nobody looked,
+   * which is no harm: a channel pins the key that was attested.
+   */
+  readonly observedSpkiSha256: string | null
   readonly documents: Documents
 }
 
@@ -47,7 +50,7 @@ const schema = z.strictObject({
   origin: z.string().regex(/^https:\/\/[^/?#@\s]{1,300}$/),
   model: z.string().max(256).nullable(),
   nonce: hexOf(32).nullable(),
-  observed_spki_sha256: hexOf(32),
+  observed_spki_sha256: hexOf(32).nullable(),
   documents: z.record(z.string(), z.string()),
 })
 

@@ -4,16 +4,6 @@ export const PROVIDER_KINDS = [
   'aci',
   /** A NEAR AI model node: TLS ends inside its TD. */
   'near-direct',
-  /** NEAR AI's router: prompts are encrypted to the model node behind it. */
-  'near-cloud',
-  /** A node of Phala's vllm-proxy on dstack. */
-  'dstack-vllm',
-  /** A Tinfoil enclave, router or model, on TDX or SEV-SNP. */
-  'tinfoil',
-  /** An instance of a Chutes chute. */
-  'chutes',
-  /** A TDX workload that carries its quote in its TLS certificate. */
-  'openai-ra-tls',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

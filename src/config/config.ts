@@ -1,4 +1,4 @@
-import type { Policy, SourceProvenance } from '@vouchgate/attestation'
+import type { ProviderKind, ProviderPolicy, SourceProvenance } from '@vouchgate/attestation'
 import type { CredentialDigest, KeyId, ModelName, ProviderId, TeamName } from '../ids.ts'
 import type { CollateralBundle } from '../collateral.ts'
 import type { Sensitive } from '../sensitive.ts'
@@ -7,14 +7,17 @@ import type { ConfigFile } from './schema.ts'
 /** `attested`: prompts reach verified TEEs alone. `plain`: an ordinary API, by consent. */
 export type Confidentiality = 'attested' | 'plain'
 
-export interface AciProvider {
-  readonly kind: 'aci'
+/** A provider whose evidence is verified before any prompt is sent. */
+export interface AttestedProvider {
+  readonly kind: ProviderKind
   readonly id: ProviderId
   /** `https://host[:port]` */
   readonly origin: string
   readonly apiKey: Sensitive<string>
-  readonly policy: Policy
+  readonly policy: ProviderPolicy
   readonly refreshSeconds: number
+  /** The model's name at the provider, where its evidence is about one; else null. */
+  readonly model: string | null
 }
 
 export interface OpenAiProvider {
@@ -24,7 +27,7 @@ export interface OpenAiProvider {
   readonly apiKey: Sensitive<string>
 }
 
-export type Provider = AciProvider | OpenAiProvider
+export type Provider = AttestedProvider | OpenAiProvider
 
 export interface Route {
   readonly provider: ProviderId
@@ -55,6 +58,7 @@ export interface Config {
   readonly provenance: SourceProvenance
   /** `bundle` is empty where no file is named; nothing in it has been verified. */
   readonly collateral: ConfigFile['collateral'] & { readonly bundle: CollateralBundle }
+  readonly nvidia: ConfigFile['nvidia']
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
   readonly providers: ReadonlyMap<ProviderId, Provider>

@@ -1,5 +1,5 @@
 import { namesWorkload } from '@vouchgate/attestation'
-import type { AciProvider, Config, Model, Provider } from './config.ts'
+import type { AttestedProvider, Config, Model, Provider } from './config.ts'
 
 const CONFIGFS_NEEDS_AGENT =
   'WILL NOT START under the launcher: configfs-tsm needs the right to write files, which the self-check refuses. Start the quote agent (launch.sh --quote-agent SOCKET) and take quotes from dstack at that socket.'
@@ -40,9 +40,10 @@ function describeProvider(provider: Provider): string {
   return `Provider ${provider.id} at ${provider.origin} is verified every ${provider.refreshSeconds} s before any prompt; ${proven(provider)}`
 }
 
-function proven({ policy }: AciProvider): string {
-  const root = policy.trusted_root === 'intel' ? '' : ' Its evidence is trusted under a TEST root.'
-  return namesWorkload(policy)
+function proven({ policy: { tdx } }: AttestedProvider): string {
+  if (tdx === 'reject') return ''
+  const root = tdx.trusted_root === 'intel' ? '' : ' Its evidence is trusted under a TEST root.'
+  return namesWorkload(tdx)
     ? `its measurements must be in the policy.${root}`
     : `UNPROVEN: workload any, so any genuine TEE passes, whatever it runs.${root}`
 }

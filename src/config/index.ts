@@ -1,11 +1,12 @@
 export {
   ConfigError,
-  type AciProvider,
+  type AttestedProvider,
   type Config,
   type ConfigProblem,
   type Key,
   type Model,
   type OpenAiProvider,
+  type Provider,
   type Route,
 } from './config.ts'
 export { describeConfig } from './describe.ts'

@@ -3,5 +3,6 @@ import type { Confidentiality, Provider } from './config.ts'
 /** Which class of model a kind of provider can serve. A plan never mixes the two. */
 export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentiality>> = {
   aci: 'attested',
+  'near-direct': 'attested',
   openai: 'plain',
 }

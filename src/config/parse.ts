@@ -3,7 +3,9 @@ import {
   parseCollateralBundle,
   parseJson,
   parsePolicy,
-  type Policy,
+  parseProviderPolicy,
+  tdxOnlyPolicy,
+  type ProviderPolicy,
 } from '@vouchgate/attestation'
 import { createHash } from 'node:crypto'
 import type { z } from 'zod'
@@ -41,10 +43,10 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, limits, receipts } = file
+  const { listen, enclave, provenance, nvidia, limits, receipts } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
-  const sections = { listen, enclave, provenance, collateral, limits, receipts }
+  const sections = { listen, enclave, provenance, collateral, nvidia, limits, receipts }
   return { digest, ...sections, providers, models, keys }
 }
 
@@ -71,9 +73,11 @@ class Reader {
         providers.set(id, { kind, id, baseUrl, apiKey })
         continue
       }
-      const policy = this.#policy(entry.policy, `${path}.policy`)
+      const policy = this.#policy(entry, `${path}.policy`)
       const { kind, id, origin, refresh_seconds: refreshSeconds } = entry
-      if (policy !== null) providers.set(id, { kind, id, origin, apiKey, policy, refreshSeconds })
+      const model = 'model' in entry ? entry.model : null
+      if (policy === null) continue
+      providers.set(id, { kind, id, origin, apiKey, policy, refreshSeconds, model })
     }
     return providers
   }
@@ -94,6 +98,9 @@ class Reader {
         if (provider === undefined) continue
         if (KIND_CONFIDENTIALITY[provider.kind] !== entry.confidentiality) {
           this.#problem(where, `${entry.confidentiality} models cannot use a provider of this kind`)
+        }
+        if (!serves(provider, entry.routes[at]?.model)) {
+          this.#problem(`models.${index}.routes.${at}.model`, 'the provider proves another model')
         }
       }
       models.set(entry.name, entry)
@@ -140,13 +147,16 @@ class Reader {
     return new Set(entry.models)
   }
 
-  #policy(value: unknown, path: string): Policy | null {
-    if (typeof value !== 'object' || value === null || !('workload' in value)) {
+  /** An ACI/1 service is judged by its TDX quote alone, so that its policy is one for that. */
+  #policy(entry: AttestedEntry, path: string): ProviderPolicy | null {
+    const { policy: value, kind } = entry
+    const tdx = kind === 'aci' ? value : isRecord(value) ? value['tdx'] : undefined
+    if ((kind === 'aci' || tdx !== undefined) && !(isRecord(tdx) && 'workload' in tdx)) {
       this.#problem(path, 'name the expected measurements under workload, or say workload: any')
       return null
     }
     try {
-      return parsePolicy(value)
+      return kind === 'aci' ? tdxOnlyPolicy(parsePolicy(value)) : parseProviderPolicy(value)
     } catch (error) {
       if (!isVerificationError(error)) throw error
       this.#problem(path, 'not a valid attestation policy')
@@ -180,6 +190,15 @@ class Reader {
     this.#problems.push({ path, hint })
   }
 }
+
+type AttestedEntry = Exclude<ConfigFile['providers'][number], { kind: 'openai' }>
+
+const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+  typeof value === 'object' && value !== null && !Array.isArray(value)
+
+/** Evidence about one model says nothing of another one behind the same origin. */
+const serves = (provider: Provider, model: string | undefined): boolean =>
+  provider.kind === 'openai' || provider.model === null || provider.model === model
 
 /** zod's own messages name what they saw; these name only what was expected. */
 function describeIssue(issue: z.core.$ZodIssue): ConfigProblem[] {

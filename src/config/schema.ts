@@ -38,6 +38,7 @@ const enclave = z.strictObject({
   max_waiting_quotes: z.number().int().min(1).max(1024).default(16),
 })
 
+const safeUrl = z.string().refine(isSafeUrl, 'https, or http on loopback, without query')
 const label = z.string().max(1024).nullable().default(null)
 const provenance = z.strictObject({
   repo_url: z.string().max(1024).startsWith('https://').nullable().default(null),
@@ -55,14 +56,8 @@ const provenance = z.strictObject({
 })
 
 const collateral = z.strictObject({
-  pcs_url: z
-    .string()
-    .refine(isSafeUrl, 'https, or http on loopback, without query')
-    .default('https://api.trustedservices.intel.com'),
-  root_crl_url: z
-    .string()
-    .refine(isSafeUrl, 'https, or http on loopback, without query')
-    .optional(),
+  pcs_url: safeUrl.default('https://api.trustedservices.intel.com'),
+  root_crl_url: safeUrl.optional(),
   bundle_file: z.string().min(1).max(1024).nullable().default(null),
 })
 
@@ -91,19 +86,33 @@ const receipts = z.strictObject({
   ttl_seconds: seconds(60, 30 * 86_400, 3600),
 })
 
-const aciProvider = z.strictObject({
+const nvidia = z.strictObject({
+  rim_url: safeUrl.default('https://rim.attestation.nvidia.com'),
+  ocsp_url: safeUrl.default('https://ocsp.ndis.nvidia.com/'),
+  nras_url: safeUrl.default('https://nras.attestation.nvidia.com'),
+})
+
+const attested = {
   id: providerId,
-  kind: z.literal('aci'),
   origin: z.string().refine(isHttpsOrigin, 'https://host[:port], nothing after it'),
   api_key: secretRef,
   policy: z.unknown(),
   refresh_seconds: seconds(10, 86_400, 600),
+}
+const modelAtProvider = z.string().min(1).max(256)
+
+const aciProvider = z.strictObject({ kind: z.literal('aci'), ...attested })
+
+const nearDirectProvider = z.strictObject({
+  kind: z.literal('near-direct'),
+  ...attested,
+  model: modelAtProvider,
 })
 
 const openaiProvider = z.strictObject({
   id: providerId,
   kind: z.literal('openai'),
-  base_url: z.string().refine(isSafeUrl, 'https, or http on loopback, without query'),
+  base_url: safeUrl,
   api_key: secretRef,
 })
 
@@ -111,7 +120,7 @@ const model = z.strictObject({
   name: modelName,
   confidentiality: z.enum(['attested', 'plain']),
   routes: z
-    .array(z.strictObject({ provider: providerId, model: z.string().min(1).max(256) }))
+    .array(z.strictObject({ provider: providerId, model: modelAtProvider }))
     .min(1)
     .max(16),
 })
@@ -129,10 +138,11 @@ export const fileSchema = z.strictObject({
   enclave,
   provenance: provenance.prefault({}),
   collateral: collateral.prefault({}),
+  nvidia: nvidia.prefault({}),
   limits: limits.prefault({}),
   receipts: receipts.prefault({}),
   providers: z
-    .array(z.discriminatedUnion('kind', [aciProvider, openaiProvider]))
+    .array(z.discriminatedUnion('kind', [aciProvider, nearDirectProvider, openaiProvider]))
     .min(1)
     .max(256),
   models: z.array(model).min(1).max(4096),

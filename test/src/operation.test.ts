@@ -101,7 +101,8 @@ describe('a running gateway', () => {
       }),
     ).providers.values()
     if (provider?.kind !== 'aci') throw new Error('expected an aci provider')
-    const { policy } = provider
+    const { tdx: policy } = provider.policy
+    if (policy === 'reject') throw new Error('expected a TDX policy')
     const again = await verifyEndpoint({ evidence, challenge: 'recorded', now: 'recorded', policy })
     expect(again.origin).toBe(world.model.origin)
   })

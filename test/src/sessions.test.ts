@@ -3,7 +3,7 @@ import { toHex, verifySession, parseSession, type VerifiedEndpoint } from '@vouc
 import { randomBytes } from 'node:crypto'
 import { pcsCollateral } from '../../client/collateral.ts'
 import { ChannelError } from '../../client/errors.ts'
-import type { AciProvider } from '../../src/config/index.ts'
+import type { AttestedProvider } from '../../src/config/index.ts'
 import { isProviderId, isSessionId, type SessionId } from '../../src/ids.ts'
 import type { LogEvent } from '../../src/log.ts'
 import { Metrics } from '../../src/metrics.ts'
@@ -11,8 +11,10 @@ import type { Verified } from '../../src/session-slot.ts'
 import { SessionStore } from '../../src/session-store.ts'
 import { AttestedSessions } from '../../src/sessions.ts'
 import { VerifiedChannel } from '../../src/upstream/channel.ts'
-import { AciUpstream, verifyAci } from '../../src/upstream/aci.ts'
+import { verifyProvider } from '../../src/providers/verify.ts'
+import { AttestedUpstream } from '../../src/upstream/attested.ts'
 import { PlainUpstream } from '../../src/upstream/plain.ts'
+import { attestedFetch, webFetch } from '../../client/evidence-fetch.ts'
 import { fakeClock } from '../support/clock.ts'
 import { startModelServer, type ModelServer } from '../support/model-server.ts'
 import { createTeeVendor, type PcsServer } from '../support/tee-vendor.ts'
@@ -22,7 +24,7 @@ const clock = fakeClock()
 const vendor = createTeeVendor({ now: clock.now() })
 let server: ModelServer
 let pcs: PcsServer
-let provider: AciProvider
+let provider: AttestedProvider
 beforeAll(async () => {
   server = await startModelServer({ vendor, clock, lifetimeSeconds: 7 * 86_400 })
   pcs = await vendor.pcsServer()
@@ -70,15 +72,17 @@ beforeEach(() => {
   const store = new SessionStore()
   const events: LogEvent[] = []
   const channels: FakeChannel[] = []
-  const verify = async (given: AciProvider): Promise<Verified> => {
+  const verify = async (given: AttestedProvider): Promise<Verified> => {
     at.verifications++
     await at.hold
     if (at.failure !== null) throw at.failure
-    const verified = await verifyAci(given, {
+    const verified = await verifyProvider(given, {
       pcs: source,
+      attested: attestedFetch(5000),
+      web: webFetch(5000),
+      gpus: async () => [],
       clock,
       random: randomBytes,
-      timeoutMs: 5000,
     })
     clock.advance(at.seconds)
     return verified
@@ -281,7 +285,9 @@ describe('a verified channel', () => {
     const moved = fakeClock(clock.now())
     const channel = new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })
     moved.set(endpoint.expiresAt)
-    expect(() => new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })).toThrow('could be verified')
+    expect(() => new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })).toThrow(
+      'could be verified',
+    )
     const send = Reflect.apply(Reflect.get(channel, 'send'), channel, [{}, {}])
     await expect(send).rejects.toMatchObject({ reason: 'evidence_expired' })
     await channel.close()
@@ -301,7 +307,7 @@ describe('a kind of provider', () => {
       log: () => undefined,
       metrics: new Metrics(),
     })
-    const upstream = new AciUpstream(provider, sessions)
+    const upstream = new AttestedUpstream(provider, sessions)
     const connect = Reflect.apply(Reflect.get(upstream, 'connect'), upstream, [
       { confidentiality: 'plain', consent: {} },
     ])

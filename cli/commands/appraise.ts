@@ -1,0 +1,150 @@
+import {
+  appraiseEvidence,
+  decodeProviderEvidence,
+  observingPolicy,
+  PROVIDER_KINDS,
+  recordedPolicy,
+  toHex,
+  type Bytes,
+  type ChannelBinding,
+  type ProviderPolicy,
+  type VerifiedEndpoint,
+} from '@vouchgate/attestation'
+import { Option, type Command } from 'commander'
+import { readCapture, type Capture } from '../../client/index.ts'
+import { collectFromCapture, kindOf } from '../capture-provider.ts'
+import { CliError } from '../errors.ts'
+import { EXIT, failureOf, type Failure } from '../exit.ts'
+import { readProviderPolicy } from '../input.ts'
+import { withExample, type JsonOption, type Shell } from '../options.ts'
+import { execute, failureLines, type Report, type Style } from '../output.ts'
+
+interface Options extends JsonOption {
+  readonly provider?: (typeof PROVIDER_KINDS)[number]
+  readonly capture: string
+  readonly policy?: string
+}
+
+export function addAppraise(program: Command, shell: Shell): void {
+  const command = program
+    .command('appraise')
+    .description('judge a recorded exchange with a provider, offline and at its own time')
+    .addOption(
+      new Option('--provider <kind>', 'kind of provider (default: what the capture names)').choices(
+        [...PROVIDER_KINDS],
+      ),
+    )
+    .requiredOption('--capture <folder>', 'manifest.json and responses/ of one verification')
+    .option(
+      '--policy <file>',
+      'what to accept (default: genuine, current, as far as it was recorded)',
+    )
+  withExample(command, 'appraise --provider near-direct --capture capture/ --json').action(
+    async (options: Options) => {
+      shell.finish(await execute(shell.io, options.json === true, () => appraise(options)))
+    },
+  )
+}
+
+type Verdict =
+  | { readonly endpoints: readonly VerifiedEndpoint[]; readonly failure: null }
+  | { readonly endpoints: null; readonly failure: Failure }
+
+async function appraise(options: Options): Promise<Report> {
+  const capture = await readCapture(options.capture)
+  const kind = options.provider ?? kindOf(capture)
+  if (kind === null) throw new CliError('provider_kind_required')
+  const policy = options.policy === undefined ? null : await readProviderPolicy(options.policy)
+  const evidence = await collectFromCapture(kind, capture)
+  const wanted = policy ?? recordedPolicy(decodeProviderEvidence(evidence))
+  const verdict = await judge(evidence, capture, wanted)
+  // What is refused is shown all the same, as far as it is genuine; it is not accepted by being shown.
+  const shown =
+    verdict.endpoints ?? (await judge(evidence, capture, observingPolicy(wanted))).endpoints
+  return report({ kind, capture, verdict, shown: shown ?? [] })
+}
+
+async function judge(
+  evidence: Bytes,
+  { nonce, capturedAt }: Capture,
+  policy: ProviderPolicy,
+): Promise<Verdict> {
+  try {
+    const challenge = nonce ?? 'recorded'
+    const endpoints = await appraiseEvidence({ evidence, challenge, now: capturedAt, policy })
+    return { endpoints, failure: null }
+  } catch (error) {
+    return { endpoints: null, failure: failureOf(error) }
+  }
+}
+
+interface Shown {
+  readonly kind: string
+  readonly capture: Capture
+  readonly verdict: Verdict
+  readonly shown: readonly VerifiedEndpoint[]
+}
+
+function report({ kind, capture, verdict, shown }: Shown): Report {
+  const { failure } = verdict
+  const [first] = shown
+  const extra = first?.claims.extra ?? {}
+  const { extra: _, ...claims } = first?.claims ?? { extra: {} }
+  const json = {
+    provider: kind,
+    model: capture.model,
+    accepted: failure === null,
+    nonceFresh: extra['freshness'] === 'client_nonce',
+    tcbStatus: extra['tcb_status'] ?? null,
+    gpus: extra['gpu_count'] ?? 0,
+    claims,
+    channelBinding: shown.flatMap(({ bindings }) => bindings.map(bindingJson)),
+    extra,
+    error: failure === null ? null : { code: failure.code, step: failure.step },
+  }
+  return {
+    exit: failure?.exit ?? EXIT.ok,
+    json,
+    lines: (style) => [...headLines(style, verdict), ...claimLines(style, json)],
+  }
+}
+
+const bindingJson = (binding: ChannelBinding) =>
+  binding.kind === 'tls-spki-sha256'
+    ? { type: 'tls_spki_sha256', spki_sha256: toHex(binding.digest) }
+    : {
+        type: 'e2ee_public_key_sha256',
+        algorithm: binding.protocol,
+        key_id: binding.keyId,
+        public_key_sha256: toHex(binding.digest),
+      }
+
+const headLines = (style: Style, { failure }: Verdict): string[] =>
+  failure === null
+    ? [style.good('accepted: the evidence holds and is wanted')]
+    : failureLines(style, failure)
+
+interface Facts {
+  readonly nonceFresh: boolean
+  readonly tcbStatus: unknown
+  readonly gpus: unknown
+  readonly claims: object
+  readonly channelBinding: readonly object[]
+}
+
+function claimLines(style: Style, facts: Facts): string[] {
+  const { nonceFresh, tcbStatus, gpus, claims, channelBinding } = facts
+  return [
+    style.fact('answers nonce', nonceFresh ? 'yes' : 'no'),
+    style.fact('TCB status', String(tcbStatus)),
+    style.fact('GPUs', String(gpus)),
+    style.fact('channel', `${channelBinding.length} attested key(s)`),
+    ...Object.entries(claims).map(([name, claim]) => style.fact(name, describeClaim(claim))),
+  ]
+}
+
+const describeClaim = (claim: unknown): string => {
+  if (typeof claim !== 'object' || claim === null || !('status' in claim)) return ''
+  const reason = 'reason' in claim && typeof claim.reason === 'string' ? `: ${claim.reason}` : ''
+  return `${String(claim.status)}${reason}`
+}

@@ -1,0 +1,105 @@
+import type { Bytes } from '@vouchgate/attestation'
+import type { IncomingHttpHeaders } from 'node:http'
+import { Client, request, type Dispatcher } from 'undici'
+import { discard, readBounded } from './bounded.ts'
+import { ChannelError } from './errors.ts'
+import { connectorOf, openTls } from './pinned.ts'
+import { retryAfter } from './retry-after.ts'
+
+export interface EvidenceRequest {
+  /** `https://host[:port]` */
+  readonly origin: string
+  /** With a leading slash and the query. */
+  readonly path: string
+  readonly headers?: Readonly<Record<string, string>>
+  /** A request with a body is a POST. */
+  readonly body?: Uint8Array
+  readonly maxBytes: number
+}
+
+export interface EvidenceAnswer {
+  /** The response body, byte for byte. */
+  readonly body: Bytes
+  readonly headers: IncomingHttpHeaders
+  /** SHA-256 of the key that the connection ended in on which this was read; null under Web PKI. */
+  readonly spkiSha256: Bytes | null
+}
+
+/**
+ * One document that a verification needs, status 200. Redirects are not followed. Nothing is verified here.
+ *
+ * @throws ChannelError `channel_*`, `report_unavailable`, `report_rate_limited`, `report_too_large`; never undici's
+ * own errors, which carry the URL.
+ */
+export type EvidenceFetch = (request: EvidenceRequest) => Promise<EvidenceAnswer>
+
+/**
+ * From an origin that attests its own key: opens one connection, looks at its key and fetches on that same connection.
+ * With a second one, the key that was seen and the service that answered could be two parties.
+ */
+export const attestedFetch =
+  (timeoutMs: number): EvidenceFetch =>
+  async (asked) => {
+    const url = requireOrigin(asked.origin)
+    const signal = AbortSignal.timeout(timeoutMs)
+    const { socket, spkiSha256 } = await openTls(url, timeoutMs)
+    // This socket or none: a retry on another connection would carry a report over a key nobody looked at.
+    const connect = connectorOf(async () => socket)
+    const client = new Client(asked.origin, { allowH2: false, connect })
+    try {
+      const answer = await client.request({ path: asked.path, signal, ...method(asked) })
+      return { ...(await read(answer, asked.maxBytes)), spkiSha256 }
+    } catch (error) {
+      throw failure(error, signal)
+    } finally {
+      await client.destroy()
+      socket.destroy()
+    }
+  }
+
+/** From a service that vouches for what it serves by signatures, or that only hints: Web PKI is enough. */
+export const webFetch =
+  (timeoutMs: number): EvidenceFetch =>
+  async (asked) => {
+    requireOrigin(asked.origin)
+    const signal = AbortSignal.timeout(timeoutMs)
+    try {
+      const answer = await request(asked.origin + asked.path, { signal, ...method(asked) })
+      return { ...(await read(answer, asked.maxBytes)), spkiSha256: null }
+    } catch (error) {
+      throw failure(error, signal)
+    }
+  }
+
+const method = ({ headers = {}, body }: EvidenceRequest) => ({
+  method: body === undefined ? ('GET' as const) : ('POST' as const),
+  headers: { accept: 'application/json', ...headers },
+  body: body ?? null,
+})
+
+async function read(
+  { statusCode, headers, body }: Dispatcher.ResponseData,
+  maxBytes: number,
+): Promise<Omit<EvidenceAnswer, 'spkiSha256'>> {
+  if (statusCode !== 200) {
+    discard(body)
+    const code = statusCode === 429 ? 'report_rate_limited' : 'report_unavailable'
+    throw new ChannelError(code, retryAfter(headers))
+  }
+  const bytes = await readBounded(body, maxBytes)
+  if (bytes === null) throw new ChannelError('report_too_large')
+  return { body: bytes, headers }
+}
+
+function failure(error: unknown, signal: AbortSignal): ChannelError {
+  if (error instanceof ChannelError) return error
+  return new ChannelError(signal.aborted ? 'channel_timeout' : 'report_unavailable')
+}
+
+function requireOrigin(origin: string): URL {
+  const url = URL.parse(origin)
+  if (url === null || url.protocol !== 'https:' || url.origin !== origin) {
+    throw new TypeError('an origin is https://host[:port]')
+  }
+  return url
+}
