@@ -7,6 +7,7 @@ import {
 } from '@vouchgate/attestation'
 import { replayedGpuDocuments } from '../client/capture-gpus.ts'
 import {
+  ChannelError,
   ClientError,
   replayedCollateral,
   replayedFetch,
@@ -41,6 +42,7 @@ export async function collectFromCapture(kind: ProviderKind, capture: Capture): 
     authorization: '',
     attested: fetch,
     web: fetch,
+    certificate: () => Promise.reject(new ChannelError('report_unavailable')),
     pcs: replayedCollateral(capture),
     gpus: ({ nonce }) => replayedGpuDocuments(capture, nonce),
   })
@@ -60,6 +62,7 @@ function providerOf(kind: ProviderKind, capture: Capture): AttestedProvider {
     policy: COLLECTING,
     refreshSeconds: 600,
     model: capture.model,
+    ...chuteOf(capture),
   }
 }
 
@@ -68,4 +71,11 @@ function reportExchange({ exchanges }: Capture): Exchange {
   const found = exchanges.find(({ url }) => /attestation|evidence/.test(url.pathname))
   if (found === undefined) throw new ClientError('capture_malformed')
   return found
+}
+
+/** The chute that was asked about stands in the path. */
+function chuteOf(capture: Capture): { chuteId?: string } {
+  const [, chuteId] =
+    /^\/chutes\/([^/]+)\/evidence$/.exec(reportExchange(capture).url.pathname) ?? []
+  return chuteId === undefined ? {} : { chuteId }
 }

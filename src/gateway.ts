@@ -25,10 +25,11 @@ import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { SessionStore } from './session-store.ts'
 import { AttestedSessions } from './sessions.ts'
-import { attestedFetch, webFetch } from '../client/evidence-fetch.ts'
+import { attestedFetch, certificateFetch, webFetch } from '../client/evidence-fetch.ts'
 import { nvidiaSources } from './nvidia/sources.ts'
 import { nvidiaDocuments } from './nvidia/gpus.ts'
-import { ATTESTED_KINDS } from './providers/kinds.ts'
+import { ChutesTokenPools } from './providers/chutes-tokens.ts'
+import { sealFor } from './providers/kinds.ts'
 import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
@@ -127,14 +128,16 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
     weigh: collateral.weigh,
     attested: attestedFetch(timeoutMs),
     web: webFetch(timeoutMs),
+    certificate: certificateFetch(timeoutMs),
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
     clock,
     random,
   }
+  const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs }) }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
     verify: (provider) => verifyProvider(provider, collecting),
     openChannel: (endpoint) =>
-      new VerifiedChannel(endpoint, { clock, limits, seal: ATTESTED_KINDS[endpoint.kind].seal }),
+      new VerifiedChannel(endpoint, { clock, limits, seal: sealFor(endpoint, sealing) }),
     clock,
     jitter,
     store,

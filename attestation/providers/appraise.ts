@@ -5,9 +5,11 @@ import { VerifiedEndpoint } from '../endpoint.ts'
 import { EvidenceError, PolicyError } from '../errors.ts'
 import { parseJson } from '../json.ts'
 import { verifyEndpoint } from '../verify.ts'
+import { appraiseChutes } from './chutes.ts'
 import { decodeProviderEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
 import { appraiseNearDirect } from './near-direct.ts'
+import { appraiseOpenAiRaTls } from './openai-ra-tls.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
 
 export interface AppraiseInput {
@@ -25,6 +27,8 @@ export interface AppraiseInput {
 const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.freeze({
   __proto__: null,
   'near-direct': appraiseNearDirect,
+  chutes: appraiseChutes,
+  'openai-ra-tls': appraiseOpenAiRaTls,
 })
 
 const formatSchema = z.object({ format: z.string() })

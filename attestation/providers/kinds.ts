@@ -4,6 +4,10 @@ export const PROVIDER_KINDS = [
   'aci',
   /** A NEAR AI model node: TLS ends inside its TD. */
   'near-direct',
+  /** The instances of a Chutes chute: prompts are encrypted to each one's key. */
+  'chutes',
+  /** A TDX workload that carries its quote in its TLS certificate. */
+  'openai-ra-tls',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

@@ -72,6 +72,8 @@ const outerSchema = z.strictObject({
   release: z.union([z.literal('any'), releaseSchema]).default('any'),
   /** `challenge`: evidence must answer this caller. `key`: holding the attested key is enough. */
   freshness: z.enum(['challenge', 'key']).default('challenge'),
+  /** Where one round covers several instances: whether one that fails is left out, or fails them all. */
+  instances: z.enum(['any', 'all']).default('any'),
 })
 
 /**
@@ -89,6 +91,7 @@ export interface ProviderPolicy {
   readonly launch: LaunchPolicy
   readonly release: z.output<typeof releaseSchema> | 'any'
   readonly freshness: 'challenge' | 'key'
+  readonly instances: 'any' | 'all'
 }
 
 /**
@@ -156,6 +159,7 @@ export const observingPolicy = (policy: ProviderPolicy): ProviderPolicy => ({
   launch: launchSchema.parse({ development_images: 'allow' }),
   release: policy.release,
   freshness: 'key',
+  instances: 'any',
 })
 
 const OBSERVING_TDX = {

@@ -9,14 +9,14 @@ import {
 } from '../bytes.ts'
 import { DER, derContent, derElements } from '../der.ts'
 import { EvidenceError } from '../errors.ts'
-import { parseCertificate, type Certificate } from '../x509.ts'
+import { readCertificate, type CertificateBody } from '../x509.ts'
 import { readDstackAttestation } from './dstack.ts'
 import { gunzip } from './gunzip.ts'
 import { checkClaims, readInteroperable } from './interoperable.ts'
 
 /** A TLS certificate that carries the quote of the TD which holds its key. Nothing of it is verified. */
 export interface EvidenceCertificate {
-  readonly certificate: Certificate
+  readonly certificate: CertificateBody
   readonly form: 'dstack' | 'interoperable'
   readonly quote: Bytes
   /** JSON, as `parseDstackLog` reads it; null where none came along. */
@@ -45,7 +45,7 @@ const DSTACK_LABEL = encodeUtf8('ratls-cert:')
  */
 export async function readEvidenceCertificate(der: Uint8Array): Promise<EvidenceCertificate> {
   if (der.length > MAX_CERTIFICATE) throw new EvidenceError('ra_tls_malformed')
-  const certificate = parseCertificate(der)
+  const certificate = readCertificate(der)
   const { spki, extension } = certificate
   const attestation = extension(OID.attestation)
   const dstack = {

@@ -4,5 +4,7 @@ import type { Confidentiality, Provider } from './config.ts'
 export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentiality>> = {
   aci: 'attested',
   'near-direct': 'attested',
+  chutes: 'attested',
+  'openai-ra-tls': 'attested',
   openai: 'plain',
 }

@@ -109,6 +109,18 @@ const nearDirectProvider = z.strictObject({
   model: modelAtProvider,
 })
 
+const chutesProvider = z.strictObject({
+  kind: z.literal('chutes'),
+  ...attested,
+  model: modelAtProvider,
+  chute_id: z
+    .string()
+    .regex(/^[0-9a-f-]{1,64}$/, 'the id of the chute, as Chutes shows it')
+    .optional(),
+})
+
+const openAiRaTlsProvider = z.strictObject({ kind: z.literal('openai-ra-tls'), ...attested })
+
 const openaiProvider = z.strictObject({
   id: providerId,
   kind: z.literal('openai'),
@@ -142,7 +154,15 @@ export const fileSchema = z.strictObject({
   limits: limits.prefault({}),
   receipts: receipts.prefault({}),
   providers: z
-    .array(z.discriminatedUnion('kind', [aciProvider, nearDirectProvider, openaiProvider]))
+    .array(
+      z.discriminatedUnion('kind', [
+        aciProvider,
+        nearDirectProvider,
+        chutesProvider,
+        openAiRaTlsProvider,
+        openaiProvider,
+      ]),
+    )
     .min(1)
     .max(256),
   models: z.array(model).min(1).max(4096),

@@ -15,11 +15,15 @@ import { expose, type Sensitive } from '../sensitive.ts'
 import type { InvokeTokens } from '../upstream/seal-chutes.ts'
 import { SendError } from '../upstream/send.ts'
 
-export interface ChutesTokensOptions {
+export interface ChutesTokensOptions extends PoolOptions {
   /** `https://host[:port]` of the API. */
   readonly origin: string
-  readonly chuteId: () => Promise<string>
+  readonly chuteId: string
+  /** Tokens are good for the account that asked. */
   readonly apiKey: Sensitive<string>
+}
+
+export interface PoolOptions {
   readonly clock: Clock
   /** For one whole answer. */
   readonly timeoutMs: number
@@ -51,7 +55,7 @@ interface Held {
  * The single-use tokens that an invocation needs, by instance. They prove nothing, and the answer they come in is
  * not attested: a key in it is only compared with the attested one, never used.
  */
-export class ChutesTokens implements InvokeTokens {
+export class ChutesTokens {
   readonly #options: ChutesTokensOptions
   readonly #held = new Map<string, Held>()
   #asking: Promise<void> | null = null
@@ -132,7 +136,7 @@ export class ChutesTokens implements InvokeTokens {
     const { origin, chuteId, apiKey, timeoutMs, dispatcher } = this.#options
     const signal = AbortSignal.timeout(timeoutMs)
     try {
-      const answer = await request(`${origin}/e2e/instances/${await chuteId()}`, {
+      const answer = await request(`${origin}/e2e/instances/${chuteId}`, {
         headers: { accept: 'application/json', authorization: `Bearer ${expose(apiKey)}` },
         signal,
         ...(dispatcher === undefined ? {} : { dispatcher }),
@@ -158,5 +162,29 @@ export class ChutesTokens implements InvokeTokens {
     const pause = seconds ?? DEFAULT_PAUSE_SECONDS
     this.#pause = { until: this.#options.clock.now() + pause }
     return new GatewayError('upstream_rate_limited', pause)
+  }
+}
+
+/** One pool for each chute and account, shared by all sessions with the instances of that chute. */
+export class ChutesTokenPools {
+  readonly #options: PoolOptions
+  readonly #pools = new Map<string, WeakMap<Sensitive<string>, ChutesTokens>>()
+
+  constructor(options: PoolOptions) {
+    this.#options = options
+  }
+
+  of(origin: string, chuteId: string): InvokeTokens {
+    const name = `${origin} ${chuteId}`
+    const accounts = this.#pools.get(name) ?? new WeakMap<Sensitive<string>, ChutesTokens>()
+    this.#pools.set(name, accounts)
+    return {
+      take: (instanceId, publicKey, apiKey) => {
+        const pool =
+          accounts.get(apiKey) ?? new ChutesTokens({ ...this.#options, origin, chuteId, apiKey })
+        accounts.set(apiKey, pool)
+        return pool.take(instanceId, publicKey)
+      },
+    }
   }
 }

@@ -1,6 +1,6 @@
 import type { Bytes, Clock, GpuPolicy } from '@vouchgate/attestation'
 import type { CollateralSource, CollateralWeigh } from '../../client/collateral.ts'
-import type { EvidenceFetch } from '../../client/evidence-fetch.ts'
+import type { CertificateFetch, EvidenceFetch } from '../../client/evidence-fetch.ts'
 import type { AttestedProvider } from '../config/index.ts'
 
 /** What a verification of GPUs needs beside their evidence, by the names of `NVIDIA_DOCUMENTS`. */
@@ -27,6 +27,8 @@ export interface CollectDeps {
   readonly attested: EvidenceFetch
   /** From everybody else. */
   readonly web: EvidenceFetch
+  /** What a TLS server shows of itself. */
+  readonly certificate: CertificateFetch
   readonly pcs: CollateralSource
   readonly weigh?: CollateralWeigh | undefined
   readonly gpus: GpuDocuments

@@ -1,13 +1,24 @@
-import type { ProviderKind } from '@vouchgate/attestation'
+import type { ProviderKind, VerifiedEndpoint } from '@vouchgate/attestation'
 import { collectAci } from '../../client/collect.ts'
+import { chutesSeal } from '../upstream/seal-chutes.ts'
 import type { Seal } from '../upstream/seal.ts'
+import { collectChutes } from './chutes.ts'
+import type { ChutesTokenPools } from './chutes-tokens.ts'
 import type { Collect } from './collect.ts'
 import { collectNearDirect } from './near-direct.ts'
+import { collectOpenAiRaTls } from './openai-ra-tls.ts'
+
+/** What encrypting to an endpoint needs beside its key. */
+export interface SealDeps {
+  readonly chutesTokens: ChutesTokenPools
+}
 
 interface KindEntry {
   readonly collect: Collect
   /** How prompts are encrypted to the key that this kind attests; null where TLS ends in the TEE. */
   readonly seal: Seal | null
+  /** The same where it takes more than the key. */
+  readonly sealOf?: (endpoint: VerifiedEndpoint, deps: SealDeps) => Seal
 }
 
 /** Every kind of provider that is verified, each entry complete. What judges the evidence is `appraiseEvidence`. */
@@ -19,4 +30,19 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     seal: null,
   },
   'near-direct': { collect: collectNearDirect, seal: null },
+  chutes: {
+    collect: collectChutes,
+    seal: null,
+    sealOf: ({ origin, identity }, { chutesTokens }) => {
+      const chuteId = String(identity['chute_id'])
+      return chutesSeal({ chuteId, tokens: chutesTokens.of(origin, chuteId) })
+    },
+  },
+  'openai-ra-tls': { collect: collectOpenAiRaTls, seal: null },
 })
+
+/** How prompts are encrypted to an endpoint; null where TLS ends in the TEE. */
+export function sealFor(endpoint: VerifiedEndpoint, deps: SealDeps): Seal | null {
+  const { seal, sealOf } = ATTESTED_KINDS[endpoint.kind]
+  return sealOf === undefined ? seal : sealOf(endpoint, deps)
+}

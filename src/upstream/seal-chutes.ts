@@ -17,12 +17,12 @@ import { SendError, type ResponseSink } from './send.ts'
 
 /** Gives a single-use token for an instance, as long as the instance still holds the attested key. */
 export interface InvokeTokens {
-  take(instanceId: string, publicKey: Uint8Array): Promise<string>
+  take(instanceId: string, publicKey: Uint8Array, apiKey: Sensitive<string>): Promise<string>
 }
 
 export interface ChutesSealOptions {
-  /** The id of the chute whose instances are attested. */
-  readonly chuteId: () => Promise<string>
+  /** The chute whose instances are attested. */
+  readonly chuteId: string
   readonly tokens: InvokeTokens
 }
 
@@ -37,10 +37,9 @@ const TOKEN_REFUSED = 403
  */
 export const chutesSeal =
   ({ chuteId, tokens }: ChutesSealOptions): Seal =>
-  async ({ message, path }, binding) => {
+  async ({ message, path, apiKey }, binding) => {
     const instanceId = instanceOf(binding)
-    const id = await chuteId()
-    const token = await tokens.take(instanceId, binding.publicKey)
+    const token = await tokens.take(instanceId, binding.publicKey, apiKey)
     const replyKey = new ReplyKey()
     const plaintext = withReplyKey(expose(message.body), replyKey.publicKey)
     const body = new Sensitive(sealTo(binding.publicKey, packed(plaintext)))
@@ -51,7 +50,7 @@ export const chutesSeal =
         headers: {
           'content-type': 'application/octet-stream',
           accept: stream ? 'text/event-stream' : 'application/octet-stream',
-          'x-chute-id': id,
+          'x-chute-id': chuteId,
           'x-instance-id': instanceId,
           'x-e2e-nonce': token,
           'x-e2e-stream': String(stream),

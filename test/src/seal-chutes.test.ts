@@ -32,7 +32,7 @@ async function start() {
   })
   const tokens = new ChutesTokens({
     origin: service.origin,
-    chuteId: async () => service.chuteId,
+    chuteId: service.chuteId,
     apiKey: new Sensitive('cpk_test'),
     clock,
     timeoutMs: 2000,
@@ -83,7 +83,7 @@ async function ask(
     path: '/v1/chat/completions',
     apiKey: new Sensitive('cpk_test'),
   }
-  const seal = chutesSeal({ chuteId: async () => service.chuteId, tokens })
+  const seal = chutesSeal({ chuteId: service.chuteId, tokens })
   const { request, open } = await seal(outbound, binding)
   const reply: Reply = { status: 0, type: undefined, text: '', pieces: 0 }
   const sink: ResponseSink = {
