@@ -1,3 +1,4 @@
+import { VerifiedAciService } from './aci/service.ts'
 import { VerifiedEndpoint } from './endpoint.ts'
 
 export { bootSubject, type BootDocument } from './aci/boot.ts'
@@ -105,7 +106,9 @@ export { PROVIDER_KINDS, type ProviderKind } from './providers/kinds.ts'
 export { NEAR_REPORT } from './providers/near-direct.ts'
 export { readNearReport } from './providers/near-report.ts'
 export {
+  asRecorded,
   observingPolicy,
+  recordedPolicyOf,
   parseProviderPolicy,
   recordedPolicy,
   tdxOnlyPolicy,
@@ -254,3 +257,7 @@ export { verifyEndpoint, type EndpointInput } from './verify.ts'
 /** Whether a value is a real `VerifiedEndpoint`; a spread, clone or look-alike is not. */
 export const isVerifiedEndpoint = (value: unknown): value is VerifiedEndpoint =>
   VerifiedEndpoint.is(value)
+
+/** Whether an endpoint is an ACI/1 service, which has a keyset. */
+export const isVerifiedAciService = (value: unknown): value is VerifiedAciService =>
+  VerifiedAciService.isService(value)

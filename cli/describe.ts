@@ -1,10 +1,14 @@
 import {
   formatTime,
+  isVerifiedAciService,
   toHex,
   workloadRow,
   type AcceptedQuote,
+  type ChannelBinding,
+  type Claims,
   type GenuineQuote,
   type VerifiedAciService,
+  type VerifiedEndpoint,
   type WorkloadRow,
 } from '@vouchgate/attestation'
 import type { Style } from './output.ts'
@@ -113,6 +117,69 @@ const yamlRow = (row: WorkloadRow): string[] => [
     ([name, value], index) => `  ${index === 0 ? '-' : ' '} ${name}: "${value}"`,
   ),
 ]
+
+/** Of any verified endpoint; what an ACI/1 service has beyond that, as `endpointJson` shows it. */
+export function channelJson(endpoint: VerifiedEndpoint) {
+  if (isVerifiedAciService(endpoint)) return { kind: endpoint.kind, ...endpointJson(endpoint) }
+  const { kind, origin, bindings, identity, claims } = endpoint
+  return {
+    kind,
+    origin,
+    proven: claims.extra['workload'] === 'pinned' ? 'identity' : 'genuineness',
+    trustedRoot: claims.extra['trusted_root'] ?? null,
+    verifiedAt: formatTime(endpoint.verifiedAt),
+    expiresAt: formatTime(endpoint.expiresAt),
+    identity,
+    channelBinding: bindings.map(bindingJson),
+    claims,
+  }
+}
+
+export const bindingJson = (binding: ChannelBinding) =>
+  binding.kind === 'tls-spki-sha256'
+    ? { type: 'tls_spki_sha256', spki_sha256: toHex(binding.digest) }
+    : {
+        type: 'e2ee_public_key_sha256',
+        algorithm: binding.protocol,
+        key_id: binding.keyId,
+        public_key_sha256: toHex(binding.digest),
+      }
+
+export function channelLines(style: Style, endpoint: VerifiedEndpoint): string[] {
+  if (isVerifiedAciService(endpoint)) return endpointLines(style, endpoint)
+  const { kind, origin, bindings, claims } = endpoint
+  return [
+    style.fact('kind', kind),
+    style.fact('origin', origin),
+    ...bindings.map((binding) =>
+      style.fact(
+        binding.kind === 'tls-spki-sha256' ? 'TLS key' : binding.protocol,
+        `sha256 ${toHex(binding.digest)}`,
+      ),
+    ),
+    style.fact('valid until', formatTime(endpoint.expiresAt)),
+    ...claimLines(style, claims),
+    ...(claims.extra['workload'] === 'pinned'
+      ? [style.good('Identity proven: the measurements are in the policy.')]
+      : [
+          style.warn(
+            'Only genuineness was proven, not identity: the policy expects no measurement.',
+          ),
+        ]),
+  ]
+}
+
+/** One line per claim, with why. */
+export const claimLines = (style: Style, claims: Partial<Claims>): string[] =>
+  Object.entries(claims)
+    .filter(([name]) => name !== 'extra')
+    .map(([name, claim]) => style.fact(name, describeClaim(claim)))
+
+const describeClaim = (claim: unknown): string => {
+  if (typeof claim !== 'object' || claim === null || !('status' in claim)) return ''
+  const reason = 'reason' in claim && typeof claim.reason === 'string' ? `: ${claim.reason}` : ''
+  return `${String(claim.status)}${reason}`
+}
 
 /** One sentence for outputs that do not show the whole endpoint. */
 export const provenLine = (

@@ -24,6 +24,7 @@ const CLI_ERRORS = {
     'the policy names no workload: list the expected measurements, or write `workload: any`',
   ),
   upstream_not_verified: entry(10, 'a session of the gateway does not hold'),
+  provider_not_expected: entry(10, 'the policy names no provider of this name'),
   conformance_input_malformed: entry(30, 'the input is not a document of this conformance stage'),
   chains_malformed: entry(30, 'the file of CA certificates holds one that cannot be read'),
   stage_unsupported: entry(20, 'this conformance stage is not supported'),

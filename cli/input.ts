@@ -40,10 +40,11 @@ export const readText = async (path: string, max?: number): Promise<string> =>
 
 export const readJson = async (path: string): Promise<JsonValue> => parseJson(await readText(path))
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+export const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-async function readYaml(path: string): Promise<unknown> {
+/** One YAML or JSON document. Throws `yaml_malformed`. */
+export async function readYaml(path: string): Promise<unknown> {
   const text = await readText(path, MAX_POLICY)
   try {
     return parseYaml(text)

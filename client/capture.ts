@@ -63,6 +63,8 @@ const exchangeSchema = z.object({
   status: z.number().int(),
   headers: z.record(z.string(), z.union([z.string(), z.array(z.string())])).default({}),
   peer_spki_der_base64: z.string().max(8192).nullish(),
+  /** Its SHA-256, where the key itself was not kept. */
+  peer_spki_sha256_base64: z.string().max(64).nullish(),
 })
 
 /** Throws `capture_unreadable` and `capture_malformed`. */
@@ -103,7 +105,7 @@ async function readExchange(dir: string, name: string): Promise<Exchange> {
   const parsed = exchangeSchema.safeParse(await readDocument(join(dir, name)))
   const url = parsed.success ? URL.parse(parsed.data.url) : null
   if (!parsed.success || url === null) throw new ClientError('capture_malformed')
-  const { method, status, headers, peer_spki_der_base64: spki } = parsed.data
+  const { method, status, headers } = parsed.data
   return {
     method,
     url,
@@ -111,9 +113,15 @@ async function readExchange(dir: string, name: string): Promise<Exchange> {
     headers: Object.fromEntries(
       Object.entries(headers).map(([header, value]) => [header.toLowerCase(), String(value)]),
     ),
-    spkiSha256: spki === null || spki === undefined ? null : await sha256(fromBase64(spki)),
+    spkiSha256: await spkiOf(parsed.data),
     body: await readBytes(join(dir, name.replace(/json$/, 'body')), MAX_BODY),
   }
+}
+
+async function spkiOf(meta: z.output<typeof exchangeSchema>): Promise<Bytes | null> {
+  const { peer_spki_der_base64: der, peer_spki_sha256_base64: digest } = meta
+  if (typeof digest === 'string') return fromBase64(digest)
+  return typeof der === 'string' ? sha256(fromBase64(der)) : null
 }
 
 const readDocument = async (path: string) => parseJson(decodeUtf8(await readBytes(path, MAX_META)))

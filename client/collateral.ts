@@ -27,7 +27,8 @@ export type CollateralWeigh = (quote: Uint8Array, offered: Collateral) => Promis
 export type CollateralFetch = (key: CollateralKey) => Promise<Collateral>
 
 export const INTEL_PCS_URL = 'https://api.trustedservices.intel.com'
-const INTEL_ROOT_CRL_URL = 'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der'
+export const INTEL_ROOT_CRL_URL =
+  'https://certificates.trustedservices.intel.com/IntelSGXRootCA.der'
 /** Intel serves the root CRL from another host; mirrors (PCCS) serve it at this path. */
 const MIRROR_ROOT_CRL_PATH = '/sgx/certification/v4/rootcacrl'
 const MAX_DOCUMENT = 1 << 20

@@ -1,23 +1,28 @@
 import {
+  appraiseEvidence,
+  asRecorded,
   checkSessionClaims,
+  isVerificationError,
   parseSession,
-  verifyEndpoint,
   verifySession,
   type Clock,
   type JsonValue,
-  type Policy,
+  type ProviderPolicy,
   type SessionDocument,
-  type VerifiedAciService,
+  type VerifiedEndpoint,
 } from '@vouchgate/attestation'
 import { fetchDocument, memberOf } from './documents.ts'
 import { ClientError } from './errors.ts'
 import type { VerifiedFetch } from './verified-fetch.ts'
 
+/** What an auditor expects of the provider behind a session. */
+export type SessionPolicy = (document: SessionDocument, evidence: Uint8Array) => ProviderPolicy
+
 /** A session whose evidence was judged again, from its own bytes, to the same end. */
 export interface AppraisedSession {
   readonly id: string
   readonly document: SessionDocument
-  readonly endpoint: VerifiedAciService
+  readonly endpoint: VerifiedEndpoint
 }
 
 /** A session that did not hold. `id` is what the gateway listed. */
@@ -36,23 +41,29 @@ const SESSION_ID = /^[0-9a-f]{64}$/
  * @param value the session document, as parsed JSON.
  * @throws EvidenceError, PolicyError
  */
-export async function appraiseSession(value: unknown, policy: Policy): Promise<AppraisedSession> {
+export async function appraiseSession(
+  value: unknown,
+  policy: SessionPolicy,
+): Promise<AppraisedSession> {
   const document = parseSession(value)
   const { id, evidence } = await verifySession(document)
-  const endpoint = await verifyEndpoint({
-    evidence,
-    challenge: 'recorded',
-    now: 'recorded',
-    policy,
-  })
-  checkSessionClaims(document, endpoint)
-  return { id, document, endpoint }
+  const wanted = policy(document, evidence)
+  const kept = { evidence, challenge: 'recorded', now: 'recorded' } as const
+  const judged = await appraiseEvidence({ ...kept, policy: wanted })
+  try {
+    return { id, document, endpoint: checkSessionClaims(document, judged) }
+  } catch (error) {
+    if (!isVerificationError(error)) throw error
+    // Another policy may show less of the GPUs than the gateway looked at; the evidence then has to show it.
+    const shown = await appraiseEvidence({ ...kept, policy: asRecorded(evidence, wanted) })
+    return { id, document, endpoint: checkSessionClaims(document, shown) }
+  }
 }
 
 export interface AuditOptions {
   readonly fetch: VerifiedFetch
   /** What the auditor expects of the providers behind the gateway. */
-  readonly policy: Policy
+  readonly policy: SessionPolicy
   readonly clock: Clock
 }
 

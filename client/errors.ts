@@ -90,6 +90,7 @@ const CLIENT_ERRORS = {
   ),
   capture_unreadable: entry('malformed', 'the folder of the capture cannot be read'),
   capture_malformed: entry('malformed', 'a file of the capture is not what it should be'),
+  capture_not_written: entry('unavailable', 'the capture cannot be written'),
   listen_failed: entry('unavailable', 'the proxy cannot listen on this address'),
 } as const satisfies Record<string, Entry>
 

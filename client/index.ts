@@ -21,6 +21,7 @@ export {
   type AppraisedSession,
   type AuditOptions,
   type FailedSession,
+  type SessionPolicy,
 } from './deep.ts'
 export {
   ChannelError,
@@ -31,6 +32,7 @@ export {
 } from './errors.ts'
 export { pinnedConnector } from './pinned.ts'
 export { PROXY_HEALTH_PATH, startProxy, type ProxyOptions, type VerifyingProxy } from './proxy.ts'
+export { Recorder, type Subject } from './recorder.ts'
 export { checkReceipt, type ReceiptCheck } from './receipt-check.ts'
 export { verifiedFetch, type VerifiedFetch } from './verified-fetch.ts'
 export {

@@ -10,6 +10,7 @@ import {
 import { randomBytes } from 'node:crypto'
 import { collectAci } from './collect.ts'
 import { attestedFetch } from './evidence-fetch.ts'
+import type { Recorder } from './recorder.ts'
 import type { CollateralSource } from './collateral.ts'
 
 export interface VerifyOptions {
@@ -20,6 +21,8 @@ export interface VerifyOptions {
   readonly clock: Clock
   /** Bounds connecting and fetching the report together. Default 30 s: quotes are slow on real hardware. */
   readonly timeoutMs?: number
+  /** Notes what is fetched. */
+  readonly recorder?: Recorder
 }
 
 export interface VerifiedGateway {
@@ -46,14 +49,15 @@ export function originOf(url: string): string {
  * workload without anyone having written so.
  */
 export async function verifyGateway(url: string, options: VerifyOptions): Promise<VerifiedGateway> {
-  const { policy, pcs, clock, timeoutMs = DEFAULT_VERIFY_TIMEOUT_MS } = options
+  const { policy, pcs, clock, recorder, timeoutMs = DEFAULT_VERIFY_TIMEOUT_MS } = options
   if (policy === DEFAULT_POLICY) throw new TypeError('a policy must name a workload, or `any`')
   const nonce = toHex(randomBytes(32))
+  const fetch = attestedFetch(timeoutMs)
   const evidence = await collectAci({
     origin: originOf(url),
     nonce,
-    pcs,
-    fetch: attestedFetch(timeoutMs),
+    pcs: recorder?.collateral(pcs) ?? pcs,
+    fetch: recorder?.fetch(fetch) ?? fetch,
     clock,
   })
   const endpoint = await verifyEndpoint({ evidence, challenge: nonce, now: clock.now(), policy })

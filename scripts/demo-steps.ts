@@ -3,6 +3,7 @@ import {
   encodeUtf8,
   isVerificationError,
   parseReceipt,
+  tdxOnlyPolicy,
   toHex,
   verifyReceipt,
   type Receipt,
@@ -67,11 +68,17 @@ export async function verifyStep(
   }
 }
 
+const textOf = (value: unknown): string => (typeof value === 'string' ? value : '')
+
 export async function sessionStep(
   fetch: VerifiedFetch,
   { policy, clock }: Pick<VerifyOptions, 'policy' | 'clock'>,
 ): Promise<Held<AppraisedSession>> {
-  const [session, ...others] = await auditSessions({ fetch, policy, clock })
+  const [session, ...others] = await auditSessions({
+    fetch,
+    policy: () => tdxOnlyPolicy(policy),
+    clock,
+  })
   if (session === undefined || others.length > 0) throw new DemoError('one session was expected')
   if ('error' in session) throw session.error
   const { id, endpoint } = session
@@ -80,9 +87,9 @@ export async function sessionStep(
     detail: facts({
       session: id,
       provider: endpoint.origin,
-      'TCB status': endpoint.quote.tcb.status,
-      MRTD: endpoint.quote.measurements['mrtd'] ?? '',
-      'TLS key': `sha256 ${toHex(endpoint.binding.digest)}`,
+      'TCB status': endpoint.claims.tcb_up_to_date.reason ?? 'unknown',
+      MRTD: textOf(endpoint.claims.extra['mrtd']),
+      'TLS key': `sha256 ${toHex(endpoint.bindings[0].digest)}`,
     }),
   }
 }

@@ -15,6 +15,7 @@ import {
   type QuoteSource,
 } from '../enclave/index.ts'
 import { buildApp, type App } from './app.ts'
+import { captureFolder } from './captures.ts'
 import { CollateralService, type CollateralServiceOptions } from './collateral.ts'
 import type { Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
@@ -46,6 +47,8 @@ export interface GatewayOptions {
   readonly random?: Random
   /** In [0, 1): spreads refreshes. Default `Math.random`. */
   readonly jitter?: () => number
+  /** Where captures of verifications are written; left out, none is. */
+  readonly recordTo?: string
   /** How often the gateway looks whether something is due. Default 1000 ms. */
   readonly tickMs?: number
 }
@@ -132,6 +135,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
     clock,
     random,
+    ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),
   }
   const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs }) }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {

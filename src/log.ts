@@ -20,6 +20,7 @@ export type LogEvent =
   | { readonly event: 'started'; readonly port: number; readonly providers: number }
   | { readonly event: 'draining'; readonly inFlight: number }
   | { readonly event: 'stopped' }
+  | { readonly event: 'capture_failed' }
   | { readonly event: 'keyset_rotated'; readonly notAfter: number }
   | { readonly event: 'keyset_rotation_failed' }
   | { readonly event: 'fact_not_held'; readonly fact: string }

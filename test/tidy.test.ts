@@ -94,7 +94,8 @@ const makers = (call: string): string[] =>
   sources.filter((file) => withoutComments(read(file)).includes(call))
 
 test('only a verify.ts makes what is genuine, only an accept.ts what is accepted', () => {
-  expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/verify.ts'])
+  expect(makers('new VerifiedAciService(')).toEqual(['attestation/verify.ts'])
+  expect(makers('new VerifiedEndpoint(')).toEqual(['attestation/providers/appraise.ts'])
   expect(makers('new GenuineQuote(')).toEqual(['attestation/tdx/verify.ts'])
   expect(makers('new AcceptedQuote(')).toEqual(['attestation/tdx/accept.ts'])
   expect(makers('new GenuineRim(')).toEqual(['attestation/nvidia/rim/verify.ts'])

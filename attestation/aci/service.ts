@@ -77,4 +77,8 @@ export class VerifiedAciService extends VerifiedEndpoint {
   get workload(): 'pinned' | 'any' {
     return this.#facts.quote.workload
   }
+
+  static isService(value: unknown): value is VerifiedAciService {
+    return typeof value === 'object' && value !== null && #facts in value
+  }
 }

@@ -86,7 +86,7 @@ export async function buildSession(
     established_at: input.establishedAt,
     expires_at: input.expiresAt,
     identity: endpoint.identity,
-    channel_binding: endpoint.bindings.map((binding) => bindingJson(binding, endpoint)),
+    channel_binding: bindingsJson(endpoint),
     claims: endpoint.claims,
     evidence: {
       digest: await sha256Label(input.evidence),
@@ -95,6 +95,9 @@ export async function buildSession(
   }
   return { id: await sessionId(document), document }
 }
+
+const bindingsJson = (endpoint: VerifiedEndpoint) =>
+  endpoint.bindings.map((binding) => bindingJson(binding, endpoint))
 
 /** ACI §8.2; the provider's kind names who the key belongs to. */
 function bindingJson(binding: ChannelBinding, { origin, kind }: VerifiedEndpoint) {
@@ -135,42 +138,70 @@ export async function verifySession(
  * The deep audit's last step: what the session states must be what its own evidence shows when it is
  * appraised again. Without it a gateway could keep good evidence and publish a better claim or another key.
  *
- * Whether a workload is the expected one is each party's own policy, so the operator's word on it is
- * compared with nothing; it may only be given as the operator's word.
+ * Whether a workload is the expected one is each party's own policy, so the operator's word on it is compared with
+ * nothing; it may only be given as the operator's word. Nor must a gateway have looked at GPUs, or at what a log shows
+ * on platforms that it does not expect: of those it may say that it does not know, and nothing else.
+ *
+ * @param endpoints every channel that the evidence proves; one of them must be the session's.
+ * @returns that one.
+ * @throws EvidenceError `session_claim_mismatch`
  */
-export function checkSessionClaims(document: SessionDocument, endpoint: VerifiedEndpoint): void {
-  const { os_known_good: stated } = document.claims
+export function checkSessionClaims<E extends VerifiedEndpoint>(
+  document: SessionDocument,
+  endpoints: readonly E[],
+): E {
+  const endpoint = endpoints.find((each) => sameJson(document.channel_binding, bindingsJson(each)))
   const same =
+    endpoint !== undefined &&
     document.endpoint === endpoint.origin &&
     document.expires_at <= endpoint.expiresAt &&
     document.established_at >= endpoint.verifiedAt &&
-    (stated.status === 'unknown' || stated.source === 'operator_asserted') &&
-    agreesWithLog(document, endpoint) &&
-    sameJson(
-      document.channel_binding,
-      endpoint.bindings.map((binding) => bindingJson(binding, endpoint)),
-    ) &&
-    sameJson(withoutPolicy(document.claims), withoutPolicy(endpoint.claims))
+    sameJson(document.identity ?? {}, endpoint.identity) &&
+    statesNoMore(document.claims, endpoint)
   if (!same) throw new EvidenceError('session_claim_mismatch')
+  return endpoint
 }
 
-/** Members whose value is `undefined` are absent from the JSON that is compared. */
-const withoutPolicy = (claims: SessionDocument['claims']): object => ({
-  ...claims,
-  os_known_good: undefined,
-  extra: {
-    ...claims.extra,
-    workload: undefined,
-    compose_hash: undefined,
-    app_id: undefined,
-    os_image_hash: undefined,
-  },
-})
+/** Claims in which the operator's own word may stand. */
+const OPERATORS: ReadonlySet<string> = new Set(['os_known_good', 'serving_software_known_good'])
+/** What depends on whether a policy looks at GPUs. */
+const GPUS: ReadonlySet<string> = new Set([
+  'gpu_attested',
+  'gpu_bound_to_cpu',
+  'gpu_count',
+  'gpu_binding',
+])
 
-const agreesWithLog = ({ claims }: SessionDocument, endpoint: VerifiedEndpoint): boolean =>
-  Object.entries(endpoint.logged).every(([name, logged]) => {
-    const stated = claims.extra?.[name] ?? null
-    return stated === null || stated === logged
-  })
+function statesNoMore(
+  { extra = {}, ...claims }: SessionDocument['claims'],
+  { claims: shownClaims, logged }: VerifiedEndpoint,
+): boolean {
+  const { extra: shownExtra, ...shown } = shownClaims
+  const expected: Readonly<Record<string, unknown>> = { ...shownExtra, ...logged }
+  return (
+    sameNames(claims, shown) &&
+    sameNames(extra, expected) &&
+    Object.entries(claims).every(([name, stated]) => isShown(name, stated, shown[name])) &&
+    Object.entries(extra).every(([name, stated]) => {
+      const mayBeUnknown = name in logged || GPUS.has(name)
+      // By which policy something was accepted is no fact about it.
+      if (name === 'workload' || (stated === null && mayBeUnknown)) return true
+      return sameJson(stated, expected[name])
+    })
+  )
+}
 
-const sameJson = (left: object, right: object): boolean => jcs(left) === jcs(right)
+const sameNames = (left: object, right: object): boolean =>
+  sameJson(Object.keys(left).toSorted(), Object.keys(right).toSorted())
+
+function isShown(name: string, stated: unknown, shown: unknown): boolean {
+  const parsed = claim.safeParse(stated)
+  if (!parsed.success) return false
+  const { status, source } = parsed.data
+  const isOperators = OPERATORS.has(name) && source === 'operator_asserted'
+  const isUnknown = status === 'unknown' && (OPERATORS.has(name) || GPUS.has(name))
+  return isUnknown || isOperators || sameJson(stated, shown)
+}
+
+const sameJson = (left: unknown, right: unknown): boolean =>
+  left !== undefined && right !== undefined && jcs(left) === jcs(right)

@@ -1,5 +1,6 @@
 import { z } from 'zod'
 import { EvidenceError } from '../errors.ts'
+import { nrasAuthorities } from './nras/policy.ts'
 import { NVIDIA_ROOTS, testNvidiaRoots, type NvidiaRoots } from './root.ts'
 
 const any = z.literal('any')
@@ -16,7 +17,14 @@ const gpuPolicySchema = z.strictObject({
   trusted_root: z
     .union([
       z.literal('nvidia'),
-      z.strictObject({ test_pki: z.strictObject({ device_pem: pem, rim_pem: pem }) }),
+      z.strictObject({
+        test_pki: z.strictObject({
+          device_pem: pem,
+          rim_pem: pem,
+          /** Of a stand-in for NVIDIA's service; left out, only NVIDIA's own counts. */
+          nras_authorities: nrasAuthorities.optional(),
+        }),
+      }),
     ])
     .default('nvidia'),
   /** How many GPUs there must be; with `any`, at least one. */

@@ -1,12 +1,9 @@
-import { z } from 'zod'
 import type { UnixSeconds } from '../bytes.ts'
-import { decodeUtf8 } from '../bytes.ts'
 import { VerifiedEndpoint } from '../endpoint.ts'
 import { EvidenceError, PolicyError } from '../errors.ts'
-import { parseJson } from '../json.ts'
 import { verifyEndpoint } from '../verify.ts'
 import { appraiseChutes } from './chutes.ts'
-import { decodeProviderEvidence, type ProviderEvidence } from './evidence.ts'
+import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { appraiseOpenAiRaTls } from './openai-ra-tls.ts'
@@ -31,8 +28,6 @@ const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.f
   'openai-ra-tls': appraiseOpenAiRaTls,
 })
 
-const formatSchema = z.object({ format: z.string() })
-
 /**
  * Proves that the keys a prompt will travel to belong to a wanted workload in a genuine TEE, whatever the kind of
  * provider. With `verifyEndpoint`, which it calls for ACI/1 services, the only maker of a `VerifiedEndpoint`.
@@ -43,8 +38,7 @@ const formatSchema = z.object({ format: z.string() })
 export async function appraiseEvidence(
   input: AppraiseInput,
 ): Promise<readonly [VerifiedEndpoint, ...VerifiedEndpoint[]]> {
-  const format = formatSchema.safeParse(parseJson(decodeUtf8(input.evidence)))
-  if (format.success && format.data.format.startsWith('vouchgate.aci-evidence/')) {
+  if (isAciEvidence(input.evidence)) {
     return [await verifyEndpoint({ ...input, policy: tdxPolicy(input.policy) })]
   }
   const evidence = decodeProviderEvidence(input.evidence)

@@ -90,6 +90,14 @@ export function decodeProviderEvidence(bytes: Uint8Array): ProviderEvidence {
   }
 }
 
+const formatSchema = z.object({ format: z.string() })
+
+/** Whether these are the bytes of `encodeAciEvidence`. Throws `json_malformed`. */
+export function isAciEvidence(bytes: Uint8Array): boolean {
+  const parsed = formatSchema.safeParse(parseJson(decodeUtf8(bytes)))
+  return parsed.success && parsed.data.format.startsWith('vouchgate.aci-evidence/')
+}
+
 /** Throws `evidence_document_absent`. */
 export function documentOf({ documents }: ProviderEvidence, name: string): Bytes {
   const found = documents.get(name)

@@ -5,7 +5,7 @@ import type { AcceptedGpuEvidence } from '../nvidia/accepted.ts'
 import { bindGpuEvidence, type GpuBinding, type GpuBindingRule } from '../nvidia/binding.ts'
 import type { DeviceKind } from '../nvidia/chip.ts'
 import { parseGpuEvidence } from '../nvidia/evidence.ts'
-import { parseNrasPolicy } from '../nvidia/nras/policy.ts'
+import { parseNrasPolicy, type NrasPolicy } from '../nvidia/nras/policy.ts'
 import type { GenuineNrasVerdict } from '../nvidia/nras/verdict.ts'
 import { verifyNrasResponse } from '../nvidia/nras/verify.ts'
 import { gpuRoots, type GpuPolicy } from '../nvidia/policy.ts'
@@ -71,7 +71,7 @@ export async function acceptGpus(
     evidence: genuine,
     rims: gpu.judge === 'local' ? await rimsOf(evidence, gpu, now) : [],
     ocsp: documentsOf(evidence, NVIDIA_DOCUMENTS.ocsp),
-    nras: gpu.judge === 'nras' ? await nrasVerdicts(genuine, evidence, now) : [],
+    nras: gpu.judge === 'nras' ? await nrasVerdicts(genuine, evidence, { now, gpu }) : [],
     now,
     policy: gpu,
   })
@@ -97,15 +97,33 @@ const rimsOf = (
     ),
   )
 
+interface JudgedAt {
+  readonly now: UnixSeconds
+  readonly gpu: GpuPolicy
+}
+
+/**
+ * The keys come with the evidence, from whoever kept it: unless NVIDIA's authority certified them, anyone could have
+ * made them.
+ */
+function nrasPolicy({ trusted_root: root }: GpuPolicy): NrasPolicy {
+  const authorities = root === 'nvidia' ? undefined : root.test_pki.nras_authorities
+  return parseNrasPolicy({
+    max_token_age_seconds: 'recorded',
+    jwks_pin: 'enforce',
+    ...(authorities === undefined ? {} : { jwks_authorities: authorities }),
+  })
+}
+
 /** Answers about other devices are passed over; of those about these, the first that does not hold is told. */
 async function nrasVerdicts(
   genuine: GenuineGpuEvidence,
   evidence: ProviderEvidence,
-  now: UnixSeconds,
+  at: JudgedAt,
 ): Promise<GenuineNrasVerdict[]> {
   const kinds = [...new Set(genuine.devices.map(({ kind }) => kind))]
   const verdicts = await Promise.all(
-    kinds.map(async (kind) => verdictOn(kind, genuine, evidence, now)),
+    kinds.map(async (kind) => verdictOn(kind, genuine, evidence, at)),
   )
   return verdicts.filter((verdict) => verdict !== null)
 }
@@ -114,9 +132,9 @@ async function verdictOn(
   kind: DeviceKind,
   genuine: GenuineGpuEvidence,
   evidence: ProviderEvidence,
-  now: UnixSeconds,
+  { now, gpu }: JudgedAt,
 ): Promise<GenuineNrasVerdict | null> {
-  const policy = parseNrasPolicy({ max_token_age_seconds: 'recorded' })
+  const policy = nrasPolicy(gpu)
   const jwks = documentOf(evidence, NVIDIA_DOCUMENTS.nrasKeys[kind])
   for (const response of documentsOf(evidence, NVIDIA_DOCUMENTS.nras[kind])) {
     try {

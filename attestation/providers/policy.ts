@@ -4,7 +4,7 @@ import { parseGpuPolicy, type GpuPolicy } from '../nvidia/policy.ts'
 import { parsePolicy, type Policy } from '../policy.ts'
 import { parseSnpPolicy, type SnpPolicy } from '../sev-snp/policy.ts'
 import { TCB_STATUSES } from '../tdx/tcb.ts'
-import type { ProviderEvidence } from './evidence.ts'
+import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
 
 const hexList = (bytes: number) =>
   z
@@ -137,6 +137,25 @@ export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'
     gpu: has('nvidia/rim') ? {} : judged,
   })
 }
+
+/** `policy`, but of GPUs whatever the evidence can show: see {@link recordedPolicy}. */
+export function asRecorded(bytes: Uint8Array, policy: ProviderPolicy): ProviderPolicy {
+  const { gpu } = recordedPolicyOf(bytes)
+  const root = policy.gpu === 'unchecked' ? 'nvidia' : policy.gpu.trusted_root
+  return {
+    ...policy,
+    gpu: gpu === 'unchecked' ? gpu : { ...gpu, trusted_root: root },
+    gpu_binding: 'any',
+  }
+}
+
+/** {@link recordedPolicy} of encoded evidence of any kind. */
+export const recordedPolicyOf = (bytes: Uint8Array): ProviderPolicy =>
+  recordedPolicy(documentsIn(bytes))
+
+/** An ACI/1 service shows no GPUs. */
+const documentsIn = (bytes: Uint8Array): Pick<ProviderEvidence, 'documents'> =>
+  isAciEvidence(bytes) ? { documents: new Map() } : decodeProviderEvidence(bytes)
 
 /** `policy` with everything allowed that genuine evidence can show: to see what is there, never to send. */
 export const observingPolicy = (policy: ProviderPolicy): ProviderPolicy => ({

@@ -1,18 +1,17 @@
 import {
   appraiseEvidence,
-  decodeProviderEvidence,
   observingPolicy,
   PROVIDER_KINDS,
-  recordedPolicy,
-  toHex,
+  recordedPolicyOf,
   type Bytes,
-  type ChannelBinding,
+  type Claims,
   type ProviderPolicy,
   type VerifiedEndpoint,
 } from '@vouchgate/attestation'
 import { Option, type Command } from 'commander'
 import { readCapture, type Capture } from '../../client/index.ts'
 import { collectFromCapture, kindOf } from '../capture-provider.ts'
+import { bindingJson, claimLines } from '../describe.ts'
 import { CliError } from '../errors.ts'
 import { EXIT, failureOf, type Failure } from '../exit.ts'
 import { readProviderPolicy } from '../input.ts'
@@ -56,7 +55,7 @@ async function appraise(options: Options): Promise<Report> {
   if (kind === null) throw new CliError('provider_kind_required')
   const policy = options.policy === undefined ? null : await readProviderPolicy(options.policy)
   const evidence = await collectFromCapture(kind, capture)
-  const wanted = policy ?? recordedPolicy(decodeProviderEvidence(evidence))
+  const wanted = policy ?? recordedPolicyOf(evidence)
   const verdict = await judge(evidence, capture, wanted)
   // What is refused is shown all the same, as far as it is genuine; it is not accepted by being shown.
   const shown =
@@ -105,19 +104,9 @@ function report({ kind, capture, verdict, shown }: Shown): Report {
   return {
     exit: failure?.exit ?? EXIT.ok,
     json,
-    lines: (style) => [...headLines(style, verdict), ...claimLines(style, json)],
+    lines: (style) => [...headLines(style, verdict), ...factLines(style, json)],
   }
 }
-
-const bindingJson = (binding: ChannelBinding) =>
-  binding.kind === 'tls-spki-sha256'
-    ? { type: 'tls_spki_sha256', spki_sha256: toHex(binding.digest) }
-    : {
-        type: 'e2ee_public_key_sha256',
-        algorithm: binding.protocol,
-        key_id: binding.keyId,
-        public_key_sha256: toHex(binding.digest),
-      }
 
 const headLines = (style: Style, { failure }: Verdict): string[] =>
   failure === null
@@ -128,23 +117,17 @@ interface Facts {
   readonly nonceFresh: boolean
   readonly tcbStatus: unknown
   readonly gpus: unknown
-  readonly claims: object
+  readonly claims: Partial<Claims>
   readonly channelBinding: readonly object[]
 }
 
-function claimLines(style: Style, facts: Facts): string[] {
+function factLines(style: Style, facts: Facts): string[] {
   const { nonceFresh, tcbStatus, gpus, claims, channelBinding } = facts
   return [
     style.fact('answers nonce', nonceFresh ? 'yes' : 'no'),
     style.fact('TCB status', String(tcbStatus)),
     style.fact('GPUs', String(gpus)),
     style.fact('channel', `${channelBinding.length} attested key(s)`),
-    ...Object.entries(claims).map(([name, claim]) => style.fact(name, describeClaim(claim))),
+    ...claimLines(style, claims),
   ]
-}
-
-const describeClaim = (claim: unknown): string => {
-  if (typeof claim !== 'object' || claim === null || !('status' in claim)) return ''
-  const reason = 'reason' in claim && typeof claim.reason === 'string' ? `: ${claim.reason}` : ''
-  return `${String(claim.status)}${reason}`
 }

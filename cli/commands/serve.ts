@@ -8,6 +8,7 @@ import { execute, failureReport } from '../output.ts'
 
 interface Options extends JsonOption {
   readonly config: string
+  readonly record?: string
 }
 
 export function addServe(program: Command, shell: Shell): void {
@@ -15,11 +16,12 @@ export function addServe(program: Command, shell: Shell): void {
     .command('serve')
     .description('run the gateway; its log goes to standard output, one JSON document per line')
     .requiredOption('--config <file>', 'the configuration')
+    .option('--record <folder>', 'keep what verifications of providers fetch, for `appraise`')
   withExample(command, 'serve --config config.yaml').action(async (options: Options) => {
     const { io } = shell
     let gateway: Gateway
     try {
-      gateway = await start(options.config, shell)
+      gateway = await start(options, shell)
     } catch (error) {
       const failed = async () => failureReport(failureOf(error))
       shell.finish(await execute(io, options.json === true, failed))
@@ -31,7 +33,13 @@ export function addServe(program: Command, shell: Shell): void {
   })
 }
 
-function start(path: string, { io }: Shell): Promise<Gateway> {
+function start({ config: path, record }: Options, { io }: Shell): Promise<Gateway> {
   const config = loadConfig(path, io.env)
-  return startGateway({ config, source: quoteSource(config), clock: io.clock, log: pinoLogger() })
+  return startGateway({
+    config,
+    source: quoteSource(config),
+    clock: io.clock,
+    log: pinoLogger(),
+    ...(record === undefined ? {} : { recordTo: record }),
+  })
 }

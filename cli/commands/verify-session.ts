@@ -1,11 +1,12 @@
-import { DEFAULT_POLICY, formatTime } from '@vouchgate/attestation'
+import { formatTime } from '@vouchgate/attestation'
 import type { Command } from 'commander'
 import { appraiseSession, type AppraisedSession } from '../../client/index.ts'
-import { endpointJson, endpointLines } from '../describe.ts'
+import { channelJson, channelLines } from '../describe.ts'
 import { EXIT } from '../exit.ts'
-import { readJson, readPolicy } from '../input.ts'
+import { readJson } from '../input.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'
 import { execute, type Report } from '../output.ts'
+import { readSessionPolicy, RECORDED } from '../session-policy.ts'
 
 interface Options extends JsonOption {
   readonly policy?: string
@@ -25,7 +26,7 @@ export function addVerifySession(program: Command, shell: Shell): void {
 }
 
 async function check(file: string, { policy }: Options): Promise<Report> {
-  const expected = policy === undefined ? DEFAULT_POLICY : await readPolicy(policy)
+  const expected = policy === undefined ? RECORDED : await readSessionPolicy(policy)
   return report(await appraiseSession(await readJson(file), expected))
 }
 
@@ -39,7 +40,7 @@ function report({ id, document, endpoint }: AppraisedSession): Report {
       establishedAt: formatTime(document.established_at),
       sessionExpiresAt: formatTime(document.expires_at),
       claims: document.claims,
-      ...endpointJson(endpoint),
+      ...channelJson(endpoint),
       error: null,
     },
     lines: (style) => [
@@ -48,7 +49,7 @@ function report({ id, document, endpoint }: AppraisedSession): Report {
       style.fact('upstream', document.upstream_name),
       style.fact('established', formatTime(document.established_at)),
       style.fact('expires', formatTime(document.expires_at)),
-      ...endpointLines(style, endpoint),
+      ...channelLines(style, endpoint),
     ],
   }
 }

@@ -1,19 +1,19 @@
 import type { Command } from 'commander'
-import type { Policy } from '@vouchgate/attestation'
 import { writeFile } from 'node:fs/promises'
 import {
   auditSessions,
+  Recorder,
   verifiedFetch,
   verifyGateway,
   type AppraisedSession,
   type FailedSession,
+  type SessionPolicy,
   type VerifiedGateway,
   type VerifyOptions,
 } from '../../client/index.ts'
-import { endpointJson, endpointLines, provenLine } from '../describe.ts'
+import { channelJson, channelLines, endpointJson, endpointLines } from '../describe.ts'
 import { CliError } from '../errors.ts'
 import { EXIT, failureOf, type ExitCode } from '../exit.ts'
-import { readPolicy } from '../input.ts'
 import {
   collateralSource,
   requiredPolicy,
@@ -24,11 +24,13 @@ import {
   type Shell,
 } from '../options.ts'
 import { execute, failureLines, type Report, type Style } from '../output.ts'
+import { readSessionPolicy } from '../session-policy.ts'
 
 interface Options extends GatewayOptions {
   readonly deep?: true
   readonly upstreamPolicy?: string
   readonly save?: string
+  readonly record?: string
 }
 
 export function addVerify(program: Command, shell: Shell): void {
@@ -40,6 +42,7 @@ export function addVerify(program: Command, shell: Shell): void {
     withGatewayOptions(command)
       .option('--deep', 'judge the evidence of every current session of the gateway as well')
       .option('--upstream-policy <file>', 'what its providers must be running; required for --deep')
+      .option('--record <folder>', 'keep what was fetched as a capture, for `appraise`')
       .option('--save <file>', 'keep the evidence, to repeat the verdict offline'),
     'verify https://gateway.example.com --policy gateway-policy.yaml',
   ).action(async (url: string, options: Options) => {
@@ -52,7 +55,7 @@ async function verify(url: string, options: Options, { io }: Shell): Promise<Rep
   const policy = await requiredPolicy(options.policy)
   const upstreamPolicy = options.deep === true ? await deepPolicy(options.upstreamPolicy) : null
   const verifying = { policy, pcs: collateralSource(options), clock: io.clock }
-  const gateway = await verifyGateway(origin, verifying)
+  const gateway = await recordedVerification(origin, verifying, options.record)
   const { save } = options
   if (save !== undefined) {
     await writeFile(save, gateway.evidence).catch(() => {
@@ -63,8 +66,25 @@ async function verify(url: string, options: Options, { io }: Shell): Promise<Rep
   return report(gateway, sessions, save ?? null)
 }
 
-function deepPolicy(path: string | undefined): Promise<Policy> {
-  if (path !== undefined) return readPolicy(path)
+/** The capture is written whether or not the gateway holds: a refusal is what one wants to look at. */
+async function recordedVerification(
+  origin: string,
+  verifying: VerifyOptions,
+  dir: string | undefined,
+): Promise<VerifiedGateway> {
+  if (dir === undefined) return verifyGateway(origin, verifying)
+  const recorder = new Recorder()
+  const at = verifying.clock.now()
+  try {
+    return await verifyGateway(origin, { ...verifying, recorder })
+  } finally {
+    const { nonce } = recorder
+    await recorder.write(dir, { provider: 'aci', model: null, nonce, at })
+  }
+}
+
+function deepPolicy(path: string | undefined): Promise<SessionPolicy> {
+  if (path !== undefined) return readSessionPolicy(path)
   const hint = '--deep needs --upstream-policy FILE: what the providers must be running'
   throw new CliError('usage', [{ path: '', hint }])
 }
@@ -72,7 +92,7 @@ function deepPolicy(path: string | undefined): Promise<Policy> {
 async function audit(
   gateway: VerifiedGateway,
   options: VerifyOptions,
-  policy: Policy,
+  policy: SessionPolicy,
 ): Promise<(AppraisedSession | FailedSession)[]> {
   const fetch = verifiedFetch(gateway, options)
   try {
@@ -126,7 +146,7 @@ function sessionJson(session: AppraisedSession | FailedSession) {
   }
   const { id, document, endpoint } = session
   const { upstream_name: upstreamName } = document
-  return { id, ok: true, upstreamName, ...endpointJson(endpoint), error: null }
+  return { id, ok: true, upstreamName, ...channelJson(endpoint), error: null }
 }
 
 function sessionsLines(style: Style, sessions: Sessions): string[] {
@@ -141,8 +161,7 @@ function sessionsLines(style: Style, sessions: Sessions): string[] {
       return [
         style.good(`${document.upstream_name} at ${endpoint.origin}`),
         style.fact('session', id),
-        style.fact('TCB status', endpoint.quote.tcb.status),
-        provenLine(style, endpoint),
+        ...channelLines(style, endpoint),
       ]
     }),
   ]

@@ -1,4 +1,5 @@
 import { appraiseEvidence, toHex } from '@vouchgate/attestation'
+import { Recorder, type Subject } from '../../client/recorder.ts'
 import type { AttestedProvider } from '../config/index.ts'
 import type { Random } from '../ids.ts'
 import { expose } from '../sensitive.ts'
@@ -8,22 +9,43 @@ import { ATTESTED_KINDS } from './kinds.ts'
 
 export interface VerifyOptions extends Omit<CollectDeps, 'nonce' | 'authorization'> {
   readonly random: Random
+  /** Keeps what was collected, whether or not it holds. Never rejects. */
+  readonly record?: (recorder: Recorder, subject: Subject) => Promise<void>
 }
 
 /** Collects a provider's evidence over a fresh nonce and judges exactly those bytes. */
 export async function verifyProvider(
   provider: AttestedProvider,
-  { random, ...deps }: VerifyOptions,
+  { random, record, ...rest }: VerifyOptions,
 ): Promise<Verified> {
   const nonce = toHex(random(32))
   const authorization = `Bearer ${expose(provider.apiKey)}`
-  const { collect } = ATTESTED_KINDS[provider.kind]
-  const evidence = await collect(provider, { nonce, authorization, ...deps })
+  const { kind, model, policy } = provider
+  const recorder = record === undefined ? null : new Recorder()
+  const deps = { nonce, authorization, ...(recorder === null ? rest : recorded(rest, recorder)) }
+  const evidence = await ATTESTED_KINDS[kind].collect(provider, deps).finally(async () => {
+    const subject = { provider: kind, model, nonce, at: rest.clock.now() }
+    if (recorder !== null) await record?.(recorder, subject)
+  })
   const [endpoint] = await appraiseEvidence({
     evidence,
     challenge: nonce,
-    now: deps.clock.now(),
-    policy: provider.policy,
+    now: rest.clock.now(),
+    policy,
   })
   return { endpoint, evidence }
 }
+
+type Sources = Omit<CollectDeps, 'nonce' | 'authorization'>
+
+const recorded = (sources: Sources, recorder: Recorder): Sources => ({
+  ...sources,
+  attested: recorder.fetch(sources.attested),
+  web: recorder.fetch(sources.web),
+  pcs: recorder.collateral(sources.pcs),
+  gpus: async (question) => {
+    const documents = await sources.gpus(question)
+    recorder.nvidia(documents)
+    return documents
+  },
+})

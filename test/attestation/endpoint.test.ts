@@ -287,7 +287,7 @@ describe('a session', () => {
     const verified = await verifySession(parseSession(JSON.parse(JSON.stringify(document))))
     expect(verified.id).toBe(id)
     expect(Buffer.from(verified.evidence).equals(evidence)).toBe(true)
-    expect(() => checkSessionClaims(document, endpoint)).not.toThrow()
+    expect(() => checkSessionClaims(document, [endpoint])).not.toThrow()
     expect(document.claims).toMatchObject({
       tee_attested: { status: 'asserted', source: 'hardware_proven' },
       tcb_up_to_date: { status: 'asserted' },
@@ -331,7 +331,7 @@ describe('a session', () => {
       { ...document, channel_binding: [{ type: 'tls_spki_sha256', spki_sha256: 'dd'.repeat(32) }] },
     ]
     for (const forged of forgeries) {
-      expect(() => checkSessionClaims(forged, endpoint)).toThrow(
+      expect(() => checkSessionClaims(forged, [endpoint])).toThrow(
         expect.objectContaining({ code: 'session_claim_mismatch' }),
       )
     }
@@ -348,7 +348,7 @@ describe('a session', () => {
       policy: pinned,
     })
     expect(auditor.workload).toBe('pinned')
-    expect(() => checkSessionClaims(document, auditor)).not.toThrow()
+    expect(() => checkSessionClaims(document, [auditor])).not.toThrow()
   })
 
   test('cannot be built for an endpoint nobody verified', async () => {

@@ -163,8 +163,8 @@ describe('a session states the launch', () => {
     const any = await session(PUBLISHED, ANY)
     const auditor = await pinned.appraised(ANY)
     const strict = await any.appraised(PINNED)
-    expect(() => checkSessionClaims(pinned.document, auditor)).not.toThrow()
-    expect(() => checkSessionClaims(any.document, strict)).not.toThrow()
+    expect(() => checkSessionClaims(pinned.document, [auditor])).not.toThrow()
+    expect(() => checkSessionClaims(any.document, [strict])).not.toThrow()
   })
 
   test.for(['compose_hash', 'app_id', 'os_image_hash'])(
@@ -174,7 +174,7 @@ describe('a session states the launch', () => {
       const extra = { ...document.claims.extra, [name]: 'dd'.repeat(32) }
       const forged = { ...document, claims: { ...document.claims, extra } }
       const auditor = await appraised(PINNED)
-      expect(() => checkSessionClaims(forged, auditor)).toThrow(
+      expect(() => checkSessionClaims(forged, [auditor])).toThrow(
         expect.objectContaining({ code: 'session_claim_mismatch' }),
       )
     },
@@ -185,7 +185,7 @@ describe('a session states the launch', () => {
     const extra = { ...document.claims.extra, compose_hash: toHex(COMPOSE_HASH) }
     const forged = { ...document, claims: { ...document.claims, extra } }
     const auditor = await appraised(PINNED)
-    expect(() => checkSessionClaims(forged, auditor)).toThrow(
+    expect(() => checkSessionClaims(forged, [auditor])).toThrow(
       expect.objectContaining({ code: 'session_claim_mismatch' }),
     )
   })

@@ -1,4 +1,9 @@
-import { buildSession, parsePolicy, type SessionDocument } from '@vouchgate/attestation'
+import {
+  buildSession,
+  parsePolicy,
+  tdxOnlyPolicy,
+  type SessionDocument,
+} from '@vouchgate/attestation'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import {
   auditSessions,
@@ -45,7 +50,8 @@ function publish(id: string, document: SessionDocument): void {
   gateway.routes.set(`${LIST}/${id}`, document)
 }
 
-const audit = (policy = world.policy) => auditSessions({ fetch, policy, clock: world.clock })
+const audit = (policy = world.policy) =>
+  auditSessions({ fetch, policy: () => tdxOnlyPolicy(policy), clock: world.clock })
 
 test('an honest session is judged again to the same end', async () => {
   const { id, document } = await session()

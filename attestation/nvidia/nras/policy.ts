@@ -4,6 +4,16 @@ import { EvidenceError } from '../../errors.ts'
 /** SHA-256 of the SubjectPublicKeyInfo of `NVIDIA Attestation Service GPU Intermediate 004` (2025 to 2029). */
 const NVIDIA_AUTHORITY = 'fd32837f954e2c45db073105166dfe6985ae0480bb113fba63b091a75affe896'
 
+export const nrasAuthorities = z
+  .array(
+    z
+      .string()
+      .regex(/^[0-9a-fA-F]{64}$/)
+      .toLowerCase(),
+  )
+  .min(1)
+  .max(8)
+
 const nrasPolicySchema = z.strictObject({
   /** NVIDIA's staging service judges what its production service would not. */
   environment: z.enum(['production', 'staging']).default('production'),
@@ -17,16 +27,7 @@ const nrasPolicySchema = z.strictObject({
    */
   jwks_pin: z.enum(['off', 'warn', 'enforce']).default('warn'),
   /** SHA-256 of SubjectPublicKeyInfos, hex. */
-  jwks_authorities: z
-    .array(
-      z
-        .string()
-        .regex(/^[0-9a-fA-F]{64}$/)
-        .toLowerCase(),
-    )
-    .min(1)
-    .max(8)
-    .default([NVIDIA_AUTHORITY]),
+  jwks_authorities: nrasAuthorities.default([NVIDIA_AUTHORITY]),
   /** Claims 3.0 alone tell an expired signer of reference values from a bad one. */
   rim_signer_expiry: z.enum(['reject', 'allow-if-ocsp-good']).default('reject'),
   /** Whoever asks NRAS can make it tolerate signers on hold; the warning is then all that says so. */
