@@ -54,6 +54,8 @@ export interface ChutesService {
   /** Headers of each invocation. */
   readonly invocations: IncomingMessage['headers'][]
   add(quote?: InstanceBehaviour['quote']): ChutesInstance
+  /** Tokens that were given out are not taken any more: so many of the oldest, or all. */
+  forgetTokens(count?: number): void
   close(): Promise<void>
 }
 
@@ -253,6 +255,9 @@ export async function startChutesService(options: ChutesServiceOptions): Promise
     promptBytes: () => promptBytes,
     invocations,
     add,
+    forgetTokens: (count = tokens.size) => {
+      for (const token of [...tokens.keys()].slice(0, count)) tokens.delete(token)
+    },
     close: () => {
       server.closeAllConnections()
       return stop(server)
