@@ -91,8 +91,8 @@ async function chuteIdOf(provider: AttestedProvider, deps: CollectDeps): Promise
 }
 
 /**
- * What the instances' quotes and GPUs are judged by. An instance for which it cannot be had fails its appraisal for
- * want of it; it fails the round only where there is none for any.
+ * What the instances' quotes and GPUs are judged by. Where an instance shows something that does not hold, nothing is
+ * fetched for it, and its appraisal says why. That nobody can be asked ends the round only where no instance is spared.
  */
 async function endorsements(
   candidates: readonly ChutesCandidate[],
@@ -100,22 +100,34 @@ async function endorsements(
   deps: CollectDeps,
 ): Promise<NamedDocuments> {
   const gathered = await Promise.all(
-    candidates.map(async (candidate): Promise<NamedDocuments | Error> => {
-      try {
-        const nonce = await chutesBinding(deps.nonce, candidate.key)
-        const [collateral, gpus] = await Promise.all([
-          deps.pcs(candidate.quote),
-          deps.gpus({ json: candidate.gpuEvidence, nonce, policy: policy.gpu }),
-        ])
-        return [[chutesCollateral(candidate.instanceId), encodeCollateral(collateral)], ...gpus]
-      } catch (error) {
-        if (isVerificationError(error) || error instanceof ChannelError) return error
-        throw error
-      }
+    candidates.map(async ({ instanceId, key, quote, gpuEvidence: json }) => {
+      const nonce = await chutesBinding(deps.nonce, key)
+      const collateral = async (): Promise<NamedDocuments> => [
+        [chutesCollateral(instanceId), encodeCollateral(await deps.pcs(quote))],
+      ]
+      return Promise.all([
+        unlessRefused(collateral()),
+        unlessRefused(deps.gpus({ json, nonce, policy: policy.gpu })),
+      ])
     }),
   )
-  const failure = gathered.find((each) => each instanceof Error)
-  const had = gathered.filter((each): each is NamedDocuments => !(each instanceof Error))
-  if (had.length === 0 && failure !== undefined) throw failure
-  return mergeDocuments(had)
+  const failures = gathered.map((parts) => parts.find((part) => part instanceof ChannelError))
+  const [failure] = failures
+  if (failure !== undefined && !failures.includes(undefined)) throw failure
+  return mergeDocuments(gathered.flat().filter(isHad))
+}
+
+const isHad = (part: NamedDocuments | ChannelError): part is NamedDocuments =>
+  !(part instanceof ChannelError)
+
+async function unlessRefused(
+  documents: Promise<NamedDocuments>,
+): Promise<NamedDocuments | ChannelError> {
+  try {
+    return await documents
+  } catch (error) {
+    if (error instanceof ChannelError) return error
+    if (isVerificationError(error)) return []
+    throw error
+  }
 }

@@ -498,8 +498,8 @@ describe('the relay', () => {
   test('whose token has run out serves with the next', async () => {
     const { world, service } = started
     expect((await world.chat()).status).toBe(200)
-    // Chutes has forgotten one that the gateway still holds.
-    service.forgetTokens(1)
+    // Chutes has forgotten those of the verification, and one that the gateway still holds.
+    service.forgetTokens(service.behaviour.tokensPerInstance + 1)
     expect((await world.chat()).status).toBe(200)
     expect(service.invocations).toHaveLength(3)
   })

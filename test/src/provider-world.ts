@@ -1,4 +1,4 @@
-import { getCACertificates, setDefaultCACertificates } from 'node:tls'
+import { setDefaultCACertificates } from 'node:tls'
 import { Agent, fetch as undiciFetch, request } from 'undici'
 import OpenAI from 'openai'
 import { startGateway, type Gateway } from '../../src/gateway.ts'
@@ -55,9 +55,8 @@ export const prompt = (extra: object = {}) => ({
   ...extra,
 })
 
-/** The edge of a provider is trusted as the public web trusts it; this makes the certificate of a test part of that. */
-export const trustEdge = (pem: string): void =>
-  setDefaultCACertificates([...getCACertificates('default'), pem])
+/** The edge of a provider is trusted as the public web is; this makes one certificate all that the web trusts. */
+export const trustEdge = (pem: string): void => setDefaultCACertificates([pem])
 
 export async function startProviderWorld(options: ProviderWorldOptions): Promise<ProviderWorld> {
   const clock = options.clock ?? fakeClock()
