@@ -6,13 +6,11 @@ import {
   parseGpuPolicy,
   parseJson,
   parsePolicy,
-  parseProviderPolicy,
   parseTime,
   type Bytes,
   type GpuPolicy,
   type JsonValue,
   type Policy,
-  type ProviderPolicy,
   type UnixSeconds,
 } from '@vouchgate/attestation'
 import { InvalidArgumentError } from 'commander'
@@ -65,10 +63,6 @@ export async function readQuotePolicy(path: string): Promise<Policy> {
   const value = await readYaml(path)
   return parsePolicy(isRecord(value) ? { workload: 'any', ...value } : value)
 }
-
-/** A policy for a provider, YAML or JSON; a rule left out takes its strictest value. */
-export const readProviderPolicy = async (path: string): Promise<ProviderPolicy> =>
-  parseProviderPolicy(await readYaml(path))
 
 /** A policy for GPU evidence, YAML or JSON; a rule left out takes its strictest value. */
 export const readGpuPolicy = async (path: string): Promise<GpuPolicy> =>

@@ -9,7 +9,7 @@ import { CliError } from './errors.ts'
 import { isRecord, readYaml } from './input.ts'
 
 /** Genuine and current, whatever runs there, and of GPUs what the evidence shows. */
-export const RECORDED: SessionPolicy = (_document, evidence) => recordedPolicyOf(evidence)
+export const RECORDED: SessionPolicy = (_name, evidence) => recordedPolicyOf(evidence)
 
 /**
  * What providers must be running. The file is a TDX policy (`workload: …`), a provider policy (`tdx:`, `snp:`, `gpu:` …),
@@ -24,10 +24,10 @@ export async function readSessionPolicy(path: string): Promise<SessionPolicy> {
   const named = new Map(
     Object.entries(providers).map(([name, policy]) => [name, policyFor(policy)] as const),
   )
-  return (document, evidence) => {
-    const policy = named.get(document.upstream_name)
+  return (name, evidence) => {
+    const policy = named.get(name)
     if (policy === undefined) throw new CliError('provider_not_expected')
-    return policy(document, evidence)
+    return policy(name, evidence)
   }
 }
 
@@ -38,5 +38,5 @@ function policyFor(value: unknown): SessionPolicy {
   }
   if (isRecord(value) && !('workload' in value)) throw new CliError('policy_without_workload')
   const tdx = parsePolicy(value)
-  return (_document, evidence) => ({ ...recordedPolicyOf(evidence), tdx })
+  return (_name, evidence) => ({ ...recordedPolicyOf(evidence), tdx })
 }

@@ -15,8 +15,8 @@ import { fetchDocument, memberOf } from './documents.ts'
 import { ClientError } from './errors.ts'
 import type { VerifiedFetch } from './verified-fetch.ts'
 
-/** What an auditor expects of the provider behind a session. */
-export type SessionPolicy = (document: SessionDocument, evidence: Uint8Array) => ProviderPolicy
+/** What an auditor expects of a provider, by the name that the gateway gives it. */
+export type SessionPolicy = (upstreamName: string, evidence: Uint8Array) => ProviderPolicy
 
 /** A session whose evidence was judged again, from its own bytes, to the same end. */
 export interface AppraisedSession {
@@ -47,7 +47,7 @@ export async function appraiseSession(
 ): Promise<AppraisedSession> {
   const document = parseSession(value)
   const { id, evidence } = await verifySession(document)
-  const wanted = policy(document, evidence)
+  const wanted = policy(document.upstream_name, evidence)
   const kept = { evidence, challenge: 'recorded', now: 'recorded' } as const
   const judged = await appraiseEvidence({ ...kept, policy: wanted })
   try {

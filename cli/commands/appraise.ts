@@ -1,8 +1,8 @@
 import {
   appraiseEvidence,
+  isVerifiedAciService,
   observingPolicy,
   PROVIDER_KINDS,
-  recordedPolicyOf,
   type Bytes,
   type Claims,
   type ProviderPolicy,
@@ -14,9 +14,9 @@ import { collectFromCapture, kindOf } from '../capture-provider.ts'
 import { bindingJson, claimLines } from '../describe.ts'
 import { CliError } from '../errors.ts'
 import { EXIT, failureOf, type Failure } from '../exit.ts'
-import { readProviderPolicy } from '../input.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'
 import { execute, failureLines, type Report, type Style } from '../output.ts'
+import { readSessionPolicy, RECORDED } from '../session-policy.ts'
 
 interface Options extends JsonOption {
   readonly provider?: (typeof PROVIDER_KINDS)[number]
@@ -53,9 +53,9 @@ async function appraise(options: Options): Promise<Report> {
   const capture = await readCapture(options.capture)
   const kind = options.provider ?? kindOf(capture)
   if (kind === null) throw new CliError('provider_kind_required')
-  const policy = options.policy === undefined ? null : await readProviderPolicy(options.policy)
+  const policy = options.policy === undefined ? RECORDED : await readSessionPolicy(options.policy)
   const evidence = await collectFromCapture(kind, capture)
-  const wanted = policy ?? recordedPolicyOf(evidence)
+  const wanted = policy(capture.provider, evidence)
   const verdict = await judge(evidence, capture, wanted)
   // What is refused is shown all the same, as far as it is genuine; it is not accepted by being shown.
   const shown =
@@ -93,7 +93,7 @@ function report({ kind, capture, verdict, shown }: Shown): Report {
     provider: kind,
     model: capture.model,
     accepted: failure === null,
-    nonceFresh: extra['freshness'] === 'client_nonce',
+    nonceFresh: first !== undefined && answersNonce(first, capture),
     tcbStatus: extra['tcb_status'] ?? null,
     gpus: extra['gpu_count'] ?? 0,
     claims,
@@ -107,6 +107,12 @@ function report({ kind, capture, verdict, shown }: Shown): Report {
     lines: (style) => [...headLines(style, verdict), ...factLines(style, json)],
   }
 }
+
+/** What an ACI/1 service binds always holds the nonce that was sent, or says that there was none. */
+const answersNonce = (endpoint: VerifiedEndpoint, { nonce }: Capture): boolean =>
+  isVerifiedAciService(endpoint)
+    ? nonce !== null
+    : endpoint.claims.extra['freshness'] === 'client_nonce'
 
 const headLines = (style: Style, { failure }: Verdict): string[] =>
   failure === null

@@ -1,4 +1,4 @@
-import { appraiseEvidence, toHex } from '@vouchgate/attestation'
+import { appraiseEvidence, toHex, type Bytes } from '@vouchgate/attestation'
 import { Recorder, type Subject } from '../../client/recorder.ts'
 import type { AttestedProvider } from '../config/index.ts'
 import type { Random } from '../ids.ts'
@@ -23,7 +23,7 @@ export async function verifyProvider(
   const { kind, model, policy } = provider
   const recorder = record === undefined ? null : new Recorder()
   const deps = { nonce, authorization, ...(recorder === null ? rest : recorded(rest, recorder)) }
-  const evidence = await ATTESTED_KINDS[kind].collect(provider, deps).finally(async () => {
+  const evidence = await collected(provider, deps, async () => {
     const subject = { provider: kind, model, nonce, at: rest.clock.now() }
     if (recorder !== null) await record?.(recorder, subject)
   })
@@ -34,6 +34,18 @@ export async function verifyProvider(
     policy,
   })
   return { endpoint, evidence }
+}
+
+async function collected(
+  provider: AttestedProvider,
+  deps: CollectDeps,
+  afterwards: () => Promise<void>,
+): Promise<Bytes> {
+  try {
+    return await ATTESTED_KINDS[provider.kind].collect(provider, deps)
+  } finally {
+    await afterwards()
+  }
 }
 
 type Sources = Omit<CollectDeps, 'nonce' | 'authorization'>

@@ -71,6 +71,7 @@ export interface WorldOptions {
   /** Replaces the origin that the gateway is configured with, as an attacker on the path would. */
   readonly origin?: (model: ModelServer) => Promise<string>
   readonly edit?: (file: ConfigDocument) => void
+  readonly recordTo?: string
 }
 
 export type ConfigDocument = ReturnType<typeof configFile>
@@ -180,6 +181,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     facts: {},
     jitter: () => 0,
     tickMs: 1_000_000,
+    ...(options.recordTo === undefined ? {} : { recordTo: options.recordTo }),
   })
   const agent = new Agent({ connect: { rejectUnauthorized: false }, allowH2: false })
   const call: World['call'] = (path, given = {}) => callGateway(gateway.url + path, agent, given)
