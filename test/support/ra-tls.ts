@@ -191,6 +191,8 @@ export interface RaTlsFields {
   /** The key that the evidence names, where it is not the certificate's. */
   readonly boundKey?: SigningKey
   readonly certificate?: Partial<CertificateFields>
+  /** Beside everything else of the certificate. */
+  readonly validity?: Pick<CertificateFields, 'notBefore' | 'notAfter'>
   /** Edits what stands in the extension. */
   readonly edit?: (value: Bytes) => Uint8Array
   /** The claims of the interoperable form, given the hash of the key. */
@@ -245,6 +247,7 @@ export async function newRaTlsIdentity(
     sgxExtension: null,
     extensions: extensionsOf(form, quote, log, claims, edit),
     ...fields.certificate,
+    ...fields.validity,
   })
   return {
     key: key.privateKey.export({ type: 'pkcs8', format: 'pem' }),
