@@ -107,7 +107,7 @@ function requireOrigin(origin: string): URL {
 }
 
 /** The leaf certificate of a TLS server, which proved to hold its key. */
-export interface ShownCertificate {
+interface ShownCertificate {
   /** DER. */
   readonly certificate: Bytes
   readonly spkiSha256: Bytes

@@ -12,7 +12,7 @@ export interface ChutesKey {
 }
 
 /** What Chutes says of one instance of a chute. Nothing of it is attested. */
-export interface ChutesInstance {
+interface ChutesInstance {
   readonly instanceId: string
   /** Null where the instance has no key: nothing can be encrypted to it. */
   readonly key: ChutesKey | null

@@ -13,7 +13,7 @@ export type Packed =
   | { readonly kind: 'empty' }
 
 /** What the first bytes of a value say. */
-export type Head =
+type Head =
   | { readonly kind: 'integer'; readonly value: number }
   | { readonly kind: 'bytes' | 'text' | 'list' | 'map' | 'tag'; readonly length: number }
   | { readonly kind: 'empty' }
@@ -22,7 +22,7 @@ const MAX_DEPTH = 16
 /** A map key or a list item has at least a byte, so no count can ask for more than the document is long. */
 const MAX_VALUES = 1 << 20
 
-export class PackedReader {
+class PackedReader {
   readonly #bytes: Uint8Array
   readonly #headOf: (reader: PackedReader) => Head
   #at = 0

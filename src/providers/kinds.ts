@@ -34,7 +34,8 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     collect: collectChutes,
     seal: null,
     sealOf: ({ origin, identity }, { chutesTokens }) => {
-      const chuteId = String(identity['chute_id'])
+      const chuteId = identity['chute_id']
+      if (typeof chuteId !== 'string') throw new TypeError('an endpoint of a chute names it')
       return chutesSeal({ chuteId, tokens: chutesTokens.of(origin, chuteId) })
     },
   },

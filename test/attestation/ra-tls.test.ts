@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { gzipSync as gzip } from 'node:zlib'
 import { describe, expect, test } from 'vitest'
 import { EvidenceError, fromHex, toHex } from '../../attestation/index.ts'

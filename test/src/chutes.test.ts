@@ -1,4 +1,4 @@
-import OpenAI from 'openai'
+import { APIError } from 'openai'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { MEASURED } from '../support/chutes-instance.ts'
 import {
@@ -159,8 +159,8 @@ describe('several instances', () => {
   test('are a session each, and all of them serve', async () => {
     const { world, service } = await start({ instances: 3 })
     const sessions = await world.sessions()
-    expect(sessions.map(({ instance }) => instance).toSorted()).toEqual(
-      service.instances.map(({ id }) => id).toSorted(),
+    expect(new Set(sessions.map(({ instance }) => instance))).toEqual(
+      new Set(service.instances.map(({ id }) => id)),
     )
     for (let count = 0; count < 9; count++) expect((await world.chat()).status).toBe(200)
     for (const { opened } of service.instances) expect(opened.length).toBeGreaterThan(0)
@@ -474,7 +474,7 @@ describe('the relay', () => {
     const reading = async () => {
       for await (const chunk of stream) expect(chunk.object).toBe('chat.completion.chunk')
     }
-    await expect(reading()).rejects.toThrow(OpenAI.APIError)
+    await expect(reading()).rejects.toThrow(APIError)
   })
 
   test('that cuts the connection breaks the stream', async () => {

@@ -23,19 +23,19 @@ export interface ProviderWorld {
   close(): Promise<void>
 }
 
-export interface Fetched {
+interface Fetched {
   readonly status: number
   readonly text: string
   readonly headers: Record<string, string | string[] | undefined>
-  at(path: string): unknown
+  readonly at: (path: string) => unknown
 }
 
-export interface ListedSession {
+interface ListedSession {
   readonly id: string
   readonly instance: string | null
 }
 
-export interface Setting {
+interface Setting {
   readonly clock: FakeClock
   readonly vendor: TeeVendor
 }

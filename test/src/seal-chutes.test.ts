@@ -84,7 +84,7 @@ async function ask(
     apiKey: new Sensitive('cpk_test'),
   }
   const seal = chutesSeal({ chuteId: service.chuteId, tokens })
-  const { request, open } = await seal(outbound, binding)
+  const sealed = await seal(outbound, binding)
   const reply: Reply = { status: 0, type: undefined, text: '', pieces: 0 }
   const sink: ResponseSink = {
     sent: () => undefined,
@@ -98,11 +98,11 @@ async function ask(
       return true
     },
   }
-  const opening = open(sink)
-  const { path, headers } = request
+  const opening = sealed.open(sink)
+  const { path, headers, body: ciphertext } = sealed.request
   await send(
     pool,
-    { ...outbound, path, headers, message: { ...message, body: request.body } },
+    { ...outbound, path, headers, message: { ...message, body: ciphertext } },
     opening,
   )
   opening.end()

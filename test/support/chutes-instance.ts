@@ -1,7 +1,6 @@
 import {
   createCipheriv,
   createDecipheriv,
-  createHash,
   createPublicKey,
   decapsulate,
   encapsulate,
@@ -12,7 +11,7 @@ import {
   type KeyObject,
 } from 'node:crypto'
 import { gunzipSync, gzipSync } from 'node:zlib'
-import { fromHex, sha256, type Bytes } from '@vouchgate/attestation'
+import { sha256, type Bytes } from '@vouchgate/attestation'
 import { concat } from './der.ts'
 import { evidenceItem, newGpu, type NvidiaVendor, type SimulatedDevice } from './nvidia-gpu.ts'
 import {
@@ -55,7 +54,7 @@ export interface OpenedRequest {
 }
 
 /** The two forms of a reply. */
-export class ReplySealer {
+class ReplySealer {
   readonly #publicKey: KeyObject
 
   constructor(publicKey: Uint8Array) {
@@ -101,7 +100,7 @@ export interface InstanceBehaviour {
   entry: (entry: EvidenceEntry) => unknown
 }
 
-export interface EvidenceEntry {
+interface EvidenceEntry {
   readonly quote: string
   readonly gpu_evidence: readonly object[]
   readonly instance_id: string
@@ -210,8 +209,6 @@ function serviceCertificate() {
   })
 }
 
-export const hashOf = (text: string): string => createHash('sha256').update(text).digest('hex')
-
 /** Registers of a guest that measures its runtime; a policy row names them. */
 export const MEASURED = {
   mrtd: '11'.repeat(48),
@@ -220,5 +217,3 @@ export const MEASURED = {
   rtmr2: '44'.repeat(48),
   rtmr3: '55'.repeat(48),
 } as const
-
-export const zeros = (length: number): Bytes => fromHex('00'.repeat(length))

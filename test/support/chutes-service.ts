@@ -17,11 +17,11 @@ import { listen, portOf, stop } from './ports.ts'
 import type { TeeVendor } from './tee-vendor.ts'
 
 /** How a route fails: a status in place of the answer, with an optional Retry-After; or silence. */
-export type RouteFault =
+type RouteFault =
   | { readonly status: number; readonly retryAfter?: number; readonly body?: string }
   | 'hang'
 
-export interface ChutesBehaviour {
+interface ChutesBehaviour {
   readonly faults: Partial<Record<'chutes' | 'instances' | 'evidence' | 'invoke', RouteFault>>
   /** Before an answer of the evidence route, which is slow in life. */
   evidenceDelayMs: number
@@ -206,15 +206,9 @@ export async function startChutesService(options: ChutesServiceOptions): Promise
     const route = routeOf(pathname, chuteId)
     if (route === null) return sendJson(response, 404, { detail: 'Not Found' })
     const fault = behaviour.faults[route]
-    if (fault === 'hang') return
     if (fault !== undefined) {
       if (route === 'invoke') promptBytes += (await buffer(request)).length
-      const { status, retryAfter, body = '{"detail":"no"}' } = fault
-      response.writeHead(status, {
-        'content-type': 'application/json',
-        ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
-      })
-      response.end(body)
+      answerFault(fault, response)
       return
     }
     switch (route) {
@@ -263,6 +257,16 @@ export async function startChutesService(options: ChutesServiceOptions): Promise
       return stop(server)
     },
   }
+}
+
+function answerFault(fault: RouteFault, response: ServerResponse): void {
+  if (fault === 'hang') return
+  const { status, retryAfter, body = '{"detail":"no"}' } = fault
+  response.writeHead(status, {
+    'content-type': 'application/json',
+    ...(retryAfter === undefined ? {} : { 'retry-after': String(retryAfter) }),
+  })
+  response.end(body)
 }
 
 function routeOf(path: string, chuteId: string): keyof ChutesBehaviour['faults'] | null {

@@ -108,7 +108,7 @@ function write(value: Plain, heads: Heads): Bytes {
 const isList = (value: object): value is readonly Plain[] => Array.isArray(value)
 
 /** SCALE's compact number. */
-export function compact(value: number): Bytes {
+function compact(value: number): Bytes {
   if (value < 64) return Uint8Array.of(value << 2)
   if (value < 1 << 14) return Uint8Array.of(((value << 2) | 1) & 0xff, value >> 6)
   const shifted = value * 4 + 2
@@ -245,7 +245,7 @@ export async function newRaTlsIdentity(
     keyUsage: KEY_USAGE.signing,
     constraints: { ca: false, pathLength: null },
     sgxExtension: null,
-    extensions: extensionsOf(form, quote, log, claims, edit),
+    extensions: extensionsOf(form, { quote, log, claims, edit }),
     ...fields.certificate,
     ...fields.validity,
   })
@@ -259,13 +259,14 @@ export async function newRaTlsIdentity(
   }
 }
 
-function extensionsOf(
-  form: RaTlsForm,
-  quote: Bytes,
-  log: readonly DstackEntry[],
-  claims: Bytes,
-  edit: (value: Bytes) => Uint8Array,
-) {
+interface Carried {
+  readonly quote: Bytes
+  readonly log: readonly DstackEntry[]
+  readonly claims: Bytes
+  readonly edit: (value: Bytes) => Uint8Array
+}
+
+function extensionsOf(form: RaTlsForm, { quote, log, claims, edit }: Carried) {
   const extension = (oid: string, value: Uint8Array) => ({ oid, critical: false, value })
   const wrapped = (oid: string, value: Bytes) => extension(oid, octetString(edit(value)))
   switch (form) {
