@@ -25,7 +25,7 @@ export interface ChutesInstances {
   readonly tokensExpireInSeconds: number
 }
 
-export const CHUTES_KEY_BYTES = 1184
+const CHUTES_KEY_BYTES = 1184
 const KEY_LENGTH = 1580
 const MAX_INSTANCES = 64
 const MAX_TOKENS = 64
@@ -64,7 +64,7 @@ export function parseChutesInstances(bytes: Uint8Array): ChutesInstances {
 }
 
 /** Null for whatever is not a key: an instance without one is no reason to refuse the others. */
-export function keyOf(text: string | null | undefined): ChutesKey | null {
+function keyOf(text: string | null | undefined): ChutesKey | null {
   if (text?.length !== KEY_LENGTH || !/^[A-Za-z0-9+/]+=?$/.test(text)) return null
   const bytes = fromBase64(text)
   return bytes.length === CHUTES_KEY_BYTES ? { text, bytes } : null
