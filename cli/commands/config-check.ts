@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import { describeConfig, loadConfig } from '../../src/config/index.ts'
+import { demandsOf, describeConfig, loadConfig, type Config } from '../../src/config/index.ts'
 import { EXIT } from '../exit.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'
 import { execute } from '../output.ts'
@@ -18,7 +18,7 @@ export function addConfig(program: Command, shell: Shell): void {
         const does = describeConfig(loaded)
         return {
           exit: EXIT.ok,
-          json: { ok: true, digest: loaded.digest, does },
+          json: { ok: true, digest: loaded.digest, does, providers: providersJson(loaded) },
           lines: (style) => [
             style.title('The configuration is valid.'),
             ...does.map((line) => `  ${line}`),
@@ -29,3 +29,11 @@ export function addConfig(program: Command, shell: Shell): void {
     },
   )
 }
+
+/** What each provider must prove, claim by claim, and what stays unproven. */
+const providersJson = ({ providers }: Config) =>
+  [...providers.values()].map((provider) =>
+    provider.kind === 'openai'
+      ? { id: provider.id, kind: provider.kind, demands: null }
+      : { id: provider.id, kind: provider.kind, demands: demandsOf(provider) },
+  )

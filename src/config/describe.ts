@@ -1,5 +1,5 @@
-import { namesWorkload } from '@vouchgate/attestation'
-import type { AttestedProvider, Config, Model, Provider } from './config.ts'
+import type { Config, Model, Provider } from './config.ts'
+import { describeDemands } from './describe-provider.ts'
 
 const CONFIGFS_NEEDS_AGENT =
   'WILL NOT START under the launcher: configfs-tsm needs the right to write files, which the self-check refuses. Start the quote agent (launch.sh --quote-agent SOCKET) and take quotes from dstack at that socket.'
@@ -21,7 +21,7 @@ export function describeConfig(config: Config): string[] {
     enclave.self_check === 'enforce'
       ? 'Refuses to start where the self-check finds that the process could retain prompts.'
       : 'UNPROVEN: starts even where the self-check fails; what it found is attested for clients to judge.',
-    ...[...config.providers.values()].map(describeProvider),
+    ...[...config.providers.values()].flatMap(describeProvider),
     ...[...config.models.values()].map(describeModel),
     ...config.keys.map(
       ({ id, team, models, plainModels }) =>
@@ -33,19 +33,18 @@ export function describeConfig(config: Config): string[] {
   ]
 }
 
-function describeProvider(provider: Provider): string {
+function describeProvider(provider: Provider): string[] {
+  const { id, kind } = provider
   if (provider.kind === 'openai') {
-    return `Provider ${provider.id} is an ordinary API at ${new URL(provider.baseUrl).origin}: UNPROVEN, whoever runs it sees prompts.`
+    return [
+      `Provider ${id} is an ordinary API at ${new URL(provider.baseUrl).origin}: UNPROVEN, whoever runs it sees prompts.`,
+    ]
   }
-  return `Provider ${provider.id} at ${provider.origin} is verified every ${provider.refreshSeconds} s before any prompt; ${proven(provider)}`
-}
-
-function proven({ policy: { tdx } }: AttestedProvider): string {
-  if (tdx === 'reject') return ''
-  const root = tdx.trusted_root === 'intel' ? '' : ' Its evidence is trusted under a TEST root.'
-  return namesWorkload(tdx)
-    ? `its measurements must be in the policy.${root}`
-    : `UNPROVEN: workload any, so any genuine TEE passes, whatever it runs.${root}`
+  const { origin, refreshSeconds } = provider
+  return [
+    `Provider ${id} (${kind}) at ${origin} is verified every ${refreshSeconds} s before any prompt.`,
+    ...describeDemands(provider).map((sentence) => `Provider ${id}, ${sentence}`),
+  ]
 }
 
 function describeModel({ name, confidentiality, routes }: Model): string {

@@ -10,5 +10,6 @@ export {
   type Route,
 } from './config.ts'
 export { describeConfig } from './describe.ts'
+export { demandsOf } from './describe-provider.ts'
 export { loadConfig } from './load.ts'
 export { parseConfig } from './parse.ts'
