@@ -13,6 +13,7 @@ import {
 } from './chutes-evidence.ts'
 import { providerClaims } from './claims.ts'
 import { acceptTdx } from './cpu.ts'
+import { verifyRuntimeLaunch } from './dstack.ts'
 import { documentOf } from './evidence.ts'
 import { expiryOf } from './expiry.ts'
 import { challengeOf } from './freshness.ts'
@@ -78,6 +79,8 @@ async function appraiseInstance(
     },
     input,
   )
+  // 5. Chutes shows no log of a launch, so that whatever is expected of one is refused.
+  await verifyRuntimeLaunch(null, quote, input)
   const { instanceId, key } = shown
   return {
     bindings: [

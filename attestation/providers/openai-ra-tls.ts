@@ -28,7 +28,9 @@ export const appraiseOpenAiRaTls: AppraiseKind = async (input) => {
   // 4. The connection ended in that key: the certificate alone can be copied by anyone.
   const digest = await sha256(carried.certificate.spki)
   checkObserved(digest, evidence)
-  // 5. What was launched is logged, and wanted.
+  // 5. A certificate says nothing of GPUs: a policy that looks at them finds none.
+  if (input.policy.gpu !== 'unchecked') throw new EvidenceError('gpu_evidence_count')
+  // 6. What was launched is logged, and wanted.
   const launch = await verifyRuntimeLaunch(carried.eventLog, quote, input)
   return [
     {

@@ -29,6 +29,25 @@ const LIMITS: Readonly<Record<ProviderKind, KindLimits>> = {
       'the weights of the model are not measured',
     ],
   },
+  chutes: {
+    channel: 'the ML-KEM key of each instance, to which whole requests are encrypted',
+    scope: null,
+    gpuBinding: 'strong',
+    limits: [
+      'which image an instance runs is checked by Chutes alone, and which model it serves by nobody',
+      'its relay sees sizes, times and token counts, and can drop events of a stream unseen',
+      'the weights of the model are not measured',
+    ],
+  },
+  'openai-ra-tls': {
+    channel: 'the TLS key of the certificate that carries the quote',
+    scope: null,
+    gpuBinding: 'none',
+    limits: [
+      'the quote answers no nonce: it is as old as its certificate may be',
+      'the weights of the model are not measured',
+    ],
+  },
 }
 
 /** One claim of ACI §8.3 as a configuration asks for it. */

@@ -317,6 +317,11 @@ describe('an instance', () => {
     expect(await codeOf({ policy: policyOf({ gpu_binding: 'strong' }) })).toBe('none')
   })
 
+  test('shows no launch, so that none can be expected of it', async () => {
+    const launch = { compose_hash: ['ab'.repeat(32)] }
+    expect(await codeOf({ policy: policyOf({ launch }) })).toBe('compose_not_expected')
+  })
+
   test('is not accepted where TDX is not', async () => {
     const policy = { ...policyOf(), tdx: 'reject' } as const
     expect(await codeOf({ policy })).toBe('tee_not_accepted')

@@ -195,6 +195,12 @@ describe('a certificate', () => {
     expect(await codeOf({ documents })).toBe('evidence_document_absent')
   })
 
+  test('shows no GPUs, which a policy that looks at them misses', async () => {
+    const tdx = { trusted_root: { test_pki_pem: vendor.rootPem }, workload: [ROW] }
+    const policy = parseProviderPolicy({ tdx, freshness: 'key' })
+    expect(await codeOf({ policy })).toBe('gpu_evidence_count')
+  })
+
   test('of a TD is not accepted where TDX is not', async () => {
     const policy = { ...policyOf(), tdx: 'reject' } as const
     expect(await codeOf({ policy })).toBe('tee_not_accepted')
