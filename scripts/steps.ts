@@ -1,3 +1,4 @@
+import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
 
 /** One check taken out of one file. */
@@ -22,6 +23,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['attestation/sev-snp', ['test/attestation/sev-snp']],
   ['attestation/azure', ['test/attestation/azure']],
   ...NVIDIA_SUITES,
+  ...CHUTES_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -245,6 +247,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
+  ...CHUTES_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',

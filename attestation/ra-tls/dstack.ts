@@ -1,6 +1,6 @@
 import { toHex, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
-import { decodeCbor, decodeMessagePack, malformed, type Packed } from './packed.ts'
+import { decodeCbor, decodeMessagePack, type Packed } from './packed.ts'
 import { readScale } from './scale.ts'
 import type { AttestedTd, DstackEvent } from './td.ts'
 
@@ -20,12 +20,12 @@ export function readDstackAttestation(bytes: Uint8Array): AttestedTd {
 }
 
 function readDocument(document: Packed): AttestedTd {
-  if (integer(member(document, 'version')) !== 1) throw malformed()
+  if (integer(member(document, 'version')) !== 1) throw new EvidenceError('ra_tls_malformed')
   const platform = member(document, 'platform')
   if (text(member(platform, 'kind')) !== 'tdx') throw new EvidenceError('ra_tls_tee_unsupported')
   const data = member(platform, 'data')
   const events = list(member(data, 'event_log'))
-  if (events.length > MAX_EVENTS) throw malformed()
+  if (events.length > MAX_EVENTS) throw new EvidenceError('ra_tls_malformed')
   return { quote: octets(member(data, 'quote')), events: events.map(readEvent) }
 }
 
@@ -46,22 +46,22 @@ const optional = (map: Packed, name: string): Packed | undefined =>
 
 function member(map: Packed, name: string): Packed {
   const found = optional(map, name)
-  if (found === undefined) throw malformed()
+  if (found === undefined) throw new EvidenceError('ra_tls_malformed')
   return found
 }
 
 function integer(value: Packed): number {
-  if (value.kind !== 'integer') throw malformed()
+  if (value.kind !== 'integer') throw new EvidenceError('ra_tls_malformed')
   return value.value
 }
 
 function text(value: Packed): string {
-  if (value.kind !== 'text') throw malformed()
+  if (value.kind !== 'text') throw new EvidenceError('ra_tls_malformed')
   return value.value
 }
 
 function list(value: Packed): readonly Packed[] {
-  if (value.kind !== 'list') throw malformed()
+  if (value.kind !== 'list') throw new EvidenceError('ra_tls_malformed')
   return value.items
 }
 
@@ -70,7 +70,7 @@ function octets(value: Packed): Bytes {
   if (value.kind === 'bytes') return value.value
   return Uint8Array.from(list(value), (item) => {
     const byte = integer(item)
-    if (byte > 0xff) throw malformed()
+    if (byte > 0xff) throw new EvidenceError('ra_tls_malformed')
     return byte
   })
 }

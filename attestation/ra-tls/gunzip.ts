@@ -1,5 +1,5 @@
 import { concatBytes, type Bytes } from '../bytes.ts'
-import { malformed } from './packed.ts'
+import { EvidenceError } from '../errors.ts'
 
 /** Unpacks gzip, at most `max` bytes. Throws `ra_tls_malformed`. */
 export async function gunzip(bytes: Bytes, max: number): Promise<Bytes> {
@@ -12,7 +12,7 @@ export async function gunzip(bytes: Bytes, max: number): Promise<Bytes> {
     length += value.length
     if (length > max) {
       await reader.cancel()
-      throw malformed()
+      throw new EvidenceError('ra_tls_malformed')
     }
     parts.push(value)
   }
@@ -23,6 +23,6 @@ async function next(reader: ReadableStreamDefaultReader<Uint8Array>): Promise<Ui
     const { value } = await reader.read()
     return value ?? null
   } catch {
-    throw malformed()
+    throw new EvidenceError('ra_tls_malformed')
   }
 }

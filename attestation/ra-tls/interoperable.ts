@@ -1,6 +1,6 @@
 import { equalBytes, sha256, sha384, sha512, type Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
-import { decodeCbor, malformed, type Packed } from './packed.ts'
+import { decodeCbor, type Packed } from './packed.ts'
 
 /** Evidence in the form of the CCC's interoperable RA-TLS. */
 export interface InteroperableEvidence {
@@ -23,9 +23,10 @@ const HASHES: ReadonlyMap<number, (bytes: Bytes) => Promise<Bytes>> = new Map([
 export function readInteroperable(bytes: Uint8Array): InteroperableEvidence {
   const document = decodeCbor(bytes)
   const tagged = document.kind === 'tagged' && document.tag === TAG ? document.content : null
-  if (tagged?.kind !== 'list') throw malformed()
+  if (tagged?.kind !== 'list') throw new EvidenceError('ra_tls_malformed')
   const [quote, claims, ...others] = tagged.items
-  if (quote?.kind !== 'bytes' || claims?.kind !== 'bytes' || others.length > 0) throw malformed()
+  if (quote?.kind !== 'bytes' || claims?.kind !== 'bytes' || others.length > 0)
+    throw new EvidenceError('ra_tls_malformed')
   return { quote: quote.value, claims: claims.value }
 }
 
@@ -46,6 +47,7 @@ export async function checkClaims(claims: Bytes, spki: Bytes): Promise<void> {
 function entryOf(entry: Packed | undefined): [algorithm: number, digest: Bytes] {
   const list = entry?.kind === 'bytes' ? decodeCbor(entry.value) : entry
   const [algorithm, digest] = list?.kind === 'list' ? list.items : []
-  if (algorithm?.kind !== 'integer' || digest?.kind !== 'bytes') throw malformed()
+  if (algorithm?.kind !== 'integer' || digest?.kind !== 'bytes')
+    throw new EvidenceError('ra_tls_malformed')
   return [algorithm.value, digest.value]
 }

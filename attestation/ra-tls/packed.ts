@@ -19,14 +19,12 @@ type Head =
   | { readonly kind: 'empty' }
 
 const MAX_DEPTH = 16
-/** A map key or a list item has at least a byte, so no count can ask for more than the document is long. */
-const MAX_VALUES = 1 << 20
 
+/** Every value is at least a byte, so no count makes this work longer than the document is. */
 class PackedReader {
   readonly #bytes: Uint8Array
   readonly #headOf: (reader: PackedReader) => Head
   #at = 0
-  #values = 0
 
   constructor(bytes: Uint8Array, headOf: (reader: PackedReader) => Head) {
     this.#bytes = bytes
@@ -37,12 +35,12 @@ class PackedReader {
   unsigned(length: number): number {
     let value = 0
     for (const byte of this.take(length)) value = value * 256 + byte
-    if (!Number.isSafeInteger(value)) throw malformed()
+    if (!Number.isSafeInteger(value)) throw new EvidenceError('ra_tls_malformed')
     return value
   }
 
   take(length: number): Bytes {
-    if (length > this.#bytes.length - this.#at) throw malformed()
+    if (length > this.#bytes.length - this.#at) throw new EvidenceError('ra_tls_malformed')
     this.#at += length
     return Uint8Array.from(this.#bytes.subarray(this.#at - length, this.#at))
   }
@@ -50,13 +48,12 @@ class PackedReader {
   /** The one value that fills the document. */
   document(): Packed {
     const value = this.#value(0)
-    if (this.#at !== this.#bytes.length) throw malformed()
+    if (this.#at !== this.#bytes.length) throw new EvidenceError('ra_tls_malformed')
     return value
   }
 
   #value(depth: number): Packed {
-    this.#values += 1
-    if (depth > MAX_DEPTH || this.#values > MAX_VALUES) throw malformed()
+    if (depth > MAX_DEPTH) throw new EvidenceError('ra_tls_malformed')
     const head = this.#headOf(this)
     switch (head.kind) {
       case 'integer':
@@ -86,14 +83,13 @@ class PackedReader {
     const members = new Map<string, Packed>()
     for (let at = 0; at < count; at++) {
       const name = this.#value(depth + 1)
-      if (name.kind !== 'text' || members.has(name.value)) throw malformed()
+      if (name.kind !== 'text' || members.has(name.value))
+        throw new EvidenceError('ra_tls_malformed')
       members.set(name.value, this.#value(depth + 1))
     }
     return members
   }
 }
-
-export const malformed = (): EvidenceError => new EvidenceError('ra_tls_malformed')
 
 /** One CBOR value of definite lengths (RFC 8949 §3). Throws `ra_tls_malformed`. */
 export const decodeCbor = (bytes: Uint8Array): Packed =>
@@ -106,16 +102,16 @@ function cborHead(reader: PackedReader): Head {
   const kind = CBOR_KINDS[first >> 5]
   const small = first & 0x1f
   if (kind === 'simple') return simple(small)
-  if (small > 27) throw malformed()
+  if (small > 27) throw new EvidenceError('ra_tls_malformed')
   const value = small < 24 ? small : reader.unsigned(2 ** (small - 24))
   if (kind === 'integer') return { kind, value }
-  if (kind === undefined || kind === 'negative') throw malformed()
+  if (kind === undefined || kind === 'negative') throw new EvidenceError('ra_tls_malformed')
   return { kind, length: value }
 }
 
 /** false, true, null, undefined; no floating point number stands in evidence. */
 function simple(value: number): Head {
-  if (value < 20 || value > 23) throw malformed()
+  if (value < 20 || value > 23) throw new EvidenceError('ra_tls_malformed')
   return { kind: 'empty' }
 }
 
@@ -145,5 +141,5 @@ function messagePackHead(reader: PackedReader): Head {
     const size = sizes[first - least]
     if (size !== undefined) return { kind, length: reader.unsigned(size) }
   }
-  throw malformed()
+  throw new EvidenceError('ra_tls_malformed')
 }

@@ -24,15 +24,17 @@ export type Opening = Pick<OpeningSink, 'data' | 'end'>
 export class ChutesStream implements Opening {
   readonly #sink: ResponseSink
   readonly #replyKey: ReplyKey
+  readonly #maxBoxes: number
   readonly #lines = new EventLines(MAX_LINE)
   readonly #boxes = new Set<string>()
   readonly #answer = new AnswerEnd()
   #key: Buffer | null = null
   #resume: () => void = () => undefined
 
-  constructor(sink: ResponseSink, replyKey: ReplyKey) {
+  constructor(sink: ResponseSink, replyKey: ReplyKey, maxBoxes = MAX_BOXES) {
     this.#sink = sink
     this.#replyKey = replyKey
+    this.#maxBoxes = maxBoxes
   }
 
   data(chunk: Buffer, resume: () => void): boolean {
@@ -70,7 +72,7 @@ export class ChutesStream implements Opening {
     const event = openBox(this.#key, box)
     const id = boxId(box)
     if (this.#boxes.has(id)) throw new SendError('undecryptable')
-    if (this.#boxes.size === MAX_BOXES) throw new SendError('too_large')
+    if (this.#boxes.size === this.#maxBoxes) throw new SendError('too_large')
     this.#boxes.add(id)
     return this.#answer.read(terminated(event))
   }

@@ -5,6 +5,8 @@ import { Pool } from 'undici'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ChutesTokens } from '../../src/providers/chutes-tokens.ts'
 import { Sensitive } from '../../src/sensitive.ts'
+import { ReplyKey } from '../../src/upstream/chutes-cipher.ts'
+import { ChutesStream } from '../../src/upstream/chutes-stream.ts'
 import { chutesSeal } from '../../src/upstream/seal-chutes.ts'
 import { send, SendError, type ResponseSink } from '../../src/upstream/send.ts'
 import {
@@ -13,7 +15,7 @@ import {
   startChutesService,
   type ChutesService,
 } from '../support/chutes-service.ts'
-import type { ChutesInstance } from '../support/chutes-instance.ts'
+import { ReplySealer, type ChutesInstance } from '../support/chutes-instance.ts'
 import { fakeClock } from '../support/clock.ts'
 import { newNvidiaVendor } from '../support/nvidia-gpu.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
@@ -399,6 +401,35 @@ describe('a streamed reply', () => {
       ),
     ])
     expect(text.endsWith(DONE)).toBe(true)
+  })
+
+  test('with more events than can be remembered is given up', () => {
+    const replyKey = new ReplyKey()
+    const { init, box } = new ReplySealer(replyKey.publicKey).stream()
+    const sink: ResponseSink = { sent: () => undefined, head: () => undefined, data: () => true }
+    const opening = new ChutesStream(sink, replyKey, 2)
+    const push = (line: string) => opening.data(Buffer.from(line), () => undefined)
+    push(frame({ e2e_init: init }) + frame({ e2e: box('a') }) + frame({ e2e: box('b') }))
+    expect(() => push(frame({ e2e: box('c') }))).toThrow('too_large')
+  })
+
+  test('is paused as soon as the client is slow', () => {
+    const replyKey = new ReplyKey()
+    const { init, box } = new ReplySealer(replyKey.publicKey).stream()
+    let given: (() => void) | null = null
+    const sink: ResponseSink = {
+      sent: () => undefined,
+      head: () => undefined,
+      data: (_, resume) => {
+        given = resume
+        return false
+      },
+    }
+    const opening = new ChutesStream(sink, replyKey)
+    const resume = (): void => undefined
+    expect(opening.data(Buffer.from(frame({ e2e_init: init })), resume)).toBe(true)
+    expect(opening.data(Buffer.from(frame({ e2e: box('data: {}') })), resume)).toBe(false)
+    expect(given).toBe(resume)
   })
 
   test('a stream in the form of a whole reply is a downgrade', async () => {

@@ -54,7 +54,7 @@ export interface OpenedRequest {
 }
 
 /** The two forms of a reply. */
-class ReplySealer {
+export class ReplySealer {
   readonly #publicKey: KeyObject
 
   constructor(publicKey: Uint8Array) {
