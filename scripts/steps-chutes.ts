@@ -4,6 +4,8 @@ export const CHUTES_SUITES: readonly (readonly [path: string, tests: readonly st
   ['attestation/providers/chutes-evidence.ts', ['test/attestation/chutes.test.ts']],
   ['attestation/providers/chutes-instances.ts', ['test/attestation/chutes.test.ts']],
   ['attestation/providers/openai-ra-tls.ts', ['test/attestation/openai-ra-tls.test.ts']],
+  ['attestation/providers/secretai.ts', ['test/attestation/secretai.test.ts']],
+  ['src/providers/secretai.ts', ['test/src/secretai.test.ts']],
   [
     'attestation/ra-tls',
     ['test/attestation/ra-tls.test.ts', 'test/attestation/openai-ra-tls.test.ts'],
@@ -56,6 +58,10 @@ export const CHUTES_STEPS: readonly (readonly [file: string, find: string, repla
     'Math.min(quote.expiresAt, carried.certificate.notAfter)',
     'quote.expiresAt',
   ],
+  // attestation/providers/secretai.ts
+  ['attestation/providers/secretai.ts', '  checkObserved(digest, evidence)\n', ''],
+  ['attestation/providers/secretai.ts', '  checkNothingElse(launch)\n', ''],
+  ['attestation/providers/secretai.ts', "half: 'second'", "half: 'first'"],
   // attestation/ra-tls/
   ['attestation/ra-tls/certificate.ts', '  await checkClaims(claims, spki)\n', ''],
   ['attestation/ra-tls/interoperable.ts', 'document.tag === TAG', 'true'],

@@ -7,6 +7,7 @@ import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './
 import type { AppraiseKind, Appraised } from './kind.ts'
 import { appraiseNearDirect } from './near-direct.ts'
 import { appraiseOpenAiRaTls } from './openai-ra-tls.ts'
+import { appraiseSecretAi } from './secretai.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
 
 export interface AppraiseInput {
@@ -26,6 +27,7 @@ const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.f
   'near-direct': appraiseNearDirect,
   chutes: appraiseChutes,
   'openai-ra-tls': appraiseOpenAiRaTls,
+  secretai: appraiseSecretAi,
 })
 
 /**

@@ -30,6 +30,10 @@ export const PROVIDER_EVIDENCE_ERRORS = {
     'binding',
     'the quote does not commit to the certificate of the service that took it',
   ),
+  provider_tee_unsupported: entry('unsupported')(
+    'provider',
+    'the evidence is of a TEE that this kind is not verified on',
+  ),
   provider_instances_absent: rejected('provider', 'no instance shows both a key and evidence'),
   provider_runtime_not_measured: rejected(
     'launch',

@@ -8,6 +8,8 @@ export const PROVIDER_KINDS = [
   'chutes',
   /** A TDX workload that carries its quote in its TLS certificate. */
   'openai-ra-tls',
+  /** A SecretVM on TDX, as SecretAI runs its models: TLS ends inside it. */
+  'secretai',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

@@ -48,6 +48,15 @@ const LIMITS: Readonly<Record<ProviderKind, KindLimits>> = {
       'the weights of the model are not measured',
     ],
   },
+  secretai: {
+    channel: 'the TLS key of the machine',
+    scope: 'one machine may serve several models',
+    gpuBinding: 'strong',
+    limits: [
+      'the quote answers no nonce: it is as old as the start of the machine',
+      'the weights of the model are not measured',
+    ],
+  },
 }
 
 /** One claim of ACI §8.3 as a configuration asks for it. */

@@ -6,5 +6,6 @@ export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentia
   'near-direct': 'attested',
   chutes: 'attested',
   'openai-ra-tls': 'attested',
+  secretai: 'attested',
   openai: 'plain',
 }

@@ -121,6 +121,8 @@ const chutesProvider = z.strictObject({
 
 const openAiRaTlsProvider = z.strictObject({ kind: z.literal('openai-ra-tls'), ...attested })
 
+const secretAiProvider = z.strictObject({ kind: z.literal('secretai'), ...attested })
+
 const openaiProvider = z.strictObject({
   id: providerId,
   kind: z.literal('openai'),
@@ -160,6 +162,7 @@ export const fileSchema = z.strictObject({
         nearDirectProvider,
         chutesProvider,
         openAiRaTlsProvider,
+        secretAiProvider,
         openaiProvider,
       ]),
     )

@@ -7,6 +7,7 @@ import type { ChutesTokenPools } from './chutes-tokens.ts'
 import type { Collect } from './collect.ts'
 import { collectNearDirect } from './near-direct.ts'
 import { collectOpenAiRaTls } from './openai-ra-tls.ts'
+import { collectSecretAi } from './secretai.ts'
 
 /** What encrypting to an endpoint needs beside its key. */
 export interface SealDeps {
@@ -40,6 +41,7 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     },
   },
   'openai-ra-tls': { collect: collectOpenAiRaTls, seal: null },
+  secretai: { collect: collectSecretAi, seal: null },
 })
 
 /** How prompts are encrypted to an endpoint; null where TLS ends in the TEE. */

@@ -380,6 +380,8 @@ describe('what Chutes answers', () => {
     ['no key', null],
     ['a key that is too short', Buffer.alloc(1183).toString('base64')],
     ['a key that is no base64', '%'.repeat(1580)],
+    ['a key that lacks a character', 'A'.repeat(1579)],
+    ['a key of a byte more', 'A'.repeat(1580)],
     ['a key with another length under the same number of characters', `${'A'.repeat(1578)}==`],
   ])('an instance with %s is left out', async (_, key) => {
     const [without, good] = [newInstance(), newInstance()]

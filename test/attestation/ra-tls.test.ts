@@ -8,7 +8,7 @@ import { readDstackAttestation } from '../../attestation/ra-tls/dstack.ts'
 import { checkClaims } from '../../attestation/ra-tls/interoperable.ts'
 import { decodeCbor, decodeMessagePack } from '../../attestation/ra-tls/packed.ts'
 import { parseQuote } from '../../attestation/tdx/quote.ts'
-import { concat } from '../support/der.ts'
+import { concat, octetString } from '../support/der.ts'
 import { runtimeEntry } from '../support/eventlog.ts'
 import { newSigningKey } from '../support/pki.ts'
 import {
@@ -134,6 +134,13 @@ describe('a certificate with evidence', () => {
     expect(evidence.eventLog).toBe('[]')
   })
 
+  test('with two values in one extension is malformed', async () => {
+    const value = concat(octetString(Uint8Array.of(1)), octetString(Uint8Array.of(2)))
+    const extensions = [{ oid: '1.3.6.1.4.1.62397.1.1', critical: false, value }]
+    const { der } = await newRaTlsIdentity(vendor, { certificate: { extensions } })
+    expect(await codeOf(readEvidenceCertificate(der))).toBe('ra_tls_malformed')
+  })
+
   test('a certificate of a quarter mebibyte is not read', async () => {
     expect(await codeOf(readEvidenceCertificate(new Uint8Array((1 << 18) + 1)))).toBe(
       'ra_tls_malformed',
@@ -179,6 +186,21 @@ describe('an attestation of dstack', () => {
     [
       'with a quote of more than bytes',
       { version: 1, platform: { kind: 'tdx', data: { quote: [256], event_log: [] } } },
+    ],
+    [
+      'with an event in a register by name',
+      {
+        version: 1,
+        platform: {
+          kind: 'tdx',
+          data: {
+            quote,
+            event_log: [
+              { imr: 'x', event_type: 1, digest: quote, event: '', event_payload: quote },
+            ],
+          },
+        },
+      },
     ],
     ['with a platform of numbers', { version: 1, platform: { kind: 7, data: {} } }],
     ['that is a list', [1]],
