@@ -3,7 +3,6 @@ import { EvidenceError } from '../errors.ts'
 import type { AttestedTd, DstackEvent } from './td.ts'
 
 const MAX_EVENTS = 10_000
-const VERSION_0 = 0
 const TDX = 0
 const REPORT_DATA = 64
 
@@ -15,7 +14,8 @@ const REPORT_DATA = 64
  */
 export function readScale(bytes: Uint8Array): AttestedTd {
   const reader = new Reader(bytes, 'ra_tls_malformed')
-  if (byte(reader) !== VERSION_0) throw new EvidenceError('ra_tls_malformed')
+  // The version, by which the caller knew that this is SCALE.
+  reader.take(1)
   if (byte(reader) !== TDX) throw new EvidenceError('ra_tls_tee_unsupported')
   const quote = vector(reader)
   const events = list(reader, readEvent)

@@ -226,6 +226,10 @@ describe('an attestation of dstack', () => {
     expect(await codeOf(() => readDstackAttestation(Uint8Array.of(0, 0, 3)))).toBe(
       'ra_tls_malformed',
     )
+    // A number of the form for large ones, which would read as zero.
+    const empty = concat(Uint8Array.of(0, 0, 3, 0, 0, 0, 0, 0), new Uint8Array(65))
+    expect(await codeOf(() => readDstackAttestation(empty))).toBe('ra_tls_malformed')
+    expect(await codeOf(() => readDstackAttestation(empty.with(2, 2)))).toBe('none')
     expect(await codeOf(() => readDstackAttestation(Uint8Array.of(1)))).toBe('ra_tls_malformed')
   })
 
@@ -333,6 +337,7 @@ describe('packed documents', () => {
     'f97e00',
     '1bffffffffffffffff',
     '1c',
+    `1c${'00'.repeat(16)}`,
     'fe',
     '9bffffffffffffff00',
     '5a7fffffff00',
