@@ -129,12 +129,15 @@ function gpuDemands({ policy }: AttestedProvider, limits: KindLimits): Demand[] 
     {
       claim: 'gpu_bound_to_cpu',
       demanded: wanted === 'any' ? null : `a binding that is at least ${wanted}`,
-      unproven:
-        best === 'strong'
-          ? null
-          : 'this kind ties GPUs by a nonce alone, which GPUs of another machine could answer',
+      unproven: BINDING_LIMITS[best],
     },
   ]
+}
+
+const BINDING_LIMITS: Readonly<Record<KindLimits['gpuBinding'], string | null>> = {
+  none: 'this kind shows no GPUs, so that no prompt is ever sent: say gpu: unchecked',
+  weak: 'this kind ties GPUs by a nonce alone, which GPUs of another machine could answer',
+  strong: null,
 }
 
 function gpuRules(gpu: GpuPolicy): Pick<Demand, 'demanded' | 'unproven'> {
