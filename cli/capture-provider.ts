@@ -7,9 +7,9 @@ import {
 } from '@vouchgate/attestation'
 import { replayedGpuDocuments } from '../client/capture-gpus.ts'
 import {
-  ChannelError,
   ClientError,
   replayedCollateral,
+  replayedCertificate,
   replayedFetch,
   type Capture,
   type Exchange,
@@ -42,7 +42,7 @@ export async function collectFromCapture(kind: ProviderKind, capture: Capture): 
     authorization: '',
     attested: fetch,
     web: fetch,
-    certificate: () => Promise.reject(new ChannelError('report_unavailable')),
+    certificate: replayedCertificate(capture),
     pcs: replayedCollateral(capture),
     gpus: ({ nonce }) => replayedGpuDocuments(capture, nonce),
   })
@@ -68,7 +68,9 @@ function providerOf(kind: ProviderKind, capture: Capture): AttestedProvider {
 
 /** The exchange in which the provider showed its evidence. */
 function reportExchange({ exchanges }: Capture): Exchange {
-  const found = exchanges.find(({ url }) => /attestation|evidence/.test(url.pathname))
+  const found = exchanges.find(
+    ({ method, url }) => method === 'TLS' || /attestation|evidence|^\/cpu$/.test(url.pathname),
+  )
   if (found === undefined) throw new ClientError('capture_malformed')
   return found
 }

@@ -8,9 +8,7 @@ import { acceptTdx } from './cpu.ts'
 import { verifyRuntimeLaunch, type DstackLaunch } from './dstack.ts'
 import { documentOf } from './evidence.ts'
 import type { AppraiseKind, KindInput } from './kind.ts'
-
-/** DER of the leaf that the TLS server showed. */
-export const RA_TLS_CERTIFICATE = 'certificate'
+import { RA_TLS_CERTIFICATE } from './unchallenged.ts'
 
 /**
  * A TDX workload whose TLS certificate carries its own quote (e2ee.md §3.3). It answers no challenge: the quote may be

@@ -5,6 +5,7 @@ import { parsePolicy, type Policy } from '../policy.ts'
 import { parseSnpPolicy, type SnpPolicy } from '../sev-snp/policy.ts'
 import { TCB_STATUSES } from '../tdx/tcb.ts'
 import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
+import { isUnchallenged, showsNoGpus } from './unchallenged.ts'
 
 const hexList = (bytes: number) =>
   z
@@ -122,7 +123,7 @@ export const tdxOnlyPolicy = (tdx: Policy): ProviderPolicy => ({
  * The policy to judge kept evidence by where nobody has named one: genuine, up to date, no development image, any
  * workload; and of its GPUs what the evidence can show. Where reference values were kept they are compared; else the
  * verdict of NVIDIA's service counts where one was kept; else firmware and revocation stay unchecked, and the claim
- * says so.
+ * says so. Evidence that answers no challenge is judged by who holds its key.
  */
 export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'>): ProviderPolicy {
   const has = (prefix: string): boolean =>
@@ -134,7 +135,8 @@ export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'
   return parseProviderPolicy({
     tdx: { workload: 'any' },
     snp: { min_tcb: 'any', measurement: 'any', revocation: 'any', alias_check: 'any' },
-    gpu: has('nvidia/rim') ? {} : judged,
+    gpu: showsNoGpus(documents) ? 'unchecked' : has('nvidia/rim') ? {} : judged,
+    ...(isUnchallenged(documents) ? { freshness: 'key' } : {}),
   })
 }
 

@@ -19,9 +19,7 @@ import { expiryOf } from './expiry.ts'
 import { acceptGpus, type BoundGpus } from './gpus.ts'
 import type { AppraiseKind, KindInput } from './kind.ts'
 import type { LaunchPolicy } from './policy.ts'
-
-/** The bodies of `/cpu`, `/gpu` and `/docker-compose`. */
-export const SECRETAI_DOCUMENTS = { cpu: 'cpu', gpu: 'gpu', compose: 'docker-compose' } as const
+import { SECRETAI_DOCUMENTS } from './unchallenged.ts'
 
 const QUOTE = /^(?:[0-9a-fA-F]{2}){632,32768}\s*$/
 const REGISTER = 48
