@@ -71,7 +71,7 @@ export function readSecretAiQuote(body: Bytes): Bytes {
 }
 
 /** The second half of the report data, which is what the machine asked its GPUs with. */
-export const secretAiGpuNonce = ({ reportData }: Pick<AcceptedQuote, 'reportData'>): Bytes =>
+const secretAiGpuNonce = ({ reportData }: Pick<AcceptedQuote, 'reportData'>): Bytes =>
   Uint8Array.from(reportData.subarray(32))
 
 async function gpusOf(quote: AcceptedQuote, input: KindInput): Promise<BoundGpus | null> {

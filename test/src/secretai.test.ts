@@ -61,7 +61,7 @@ test('a model on a SecretVM is served to the official SDK', async () => {
   const { world, service } = await start()
   const completion = await world.sdk.chat.completions.create(prompt())
   expect(completion.choices[0]?.message.content).toBe(`You said: repeat ${CANARY}`)
-  expect(service.prompts).toHaveLength(1)
+  expect(service.prompts()).toHaveLength(1)
 })
 
 test.each<[string, (service: SecretAiService) => void, string]>([
@@ -96,5 +96,5 @@ test.each<[string, (service: SecretAiService) => void, string]>([
   const answer = await world.chat()
   expect(answer.at('error.code')).toBe('upstream_verification_failed')
   expect(world.logs.join()).toContain(`"reason":"${reason}"`)
-  expect(service.prompts).toEqual([])
+  expect(service.prompts()).toEqual([])
 })

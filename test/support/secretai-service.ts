@@ -83,7 +83,7 @@ export interface SecretAiService {
   readonly origin: string
   readonly machine: SecretAiMachine
   /** Prompts that were read to their end. */
-  readonly prompts: readonly RecordedRequest[]
+  readonly prompts: () => readonly RecordedRequest[]
   /** The same routes behind another TLS key, as somebody who relays evidence would have them. */
   relay(identity: TlsIdentity): void
   close(): Promise<void>
@@ -98,7 +98,6 @@ export interface SecretAiOptions {
 export async function startSecretAi(options: SecretAiOptions): Promise<SecretAiService> {
   const machine = newSecretAiMachine(options.vendor, options.nvidia)
   const { key, cert } = machine.identity
-  const prompts: RecordedRequest[] = []
   const intercept = async (request: IncomingMessage, response: ServerResponse) => {
     const route = request.url ?? ''
     const own = (await machine.documents()).get(route)
@@ -110,16 +109,7 @@ export async function startSecretAi(options: SecretAiOptions): Promise<SecretAiS
   const service = openAiService({ clock: options.clock, models: ['test-model'], intercept })
   const open = new Set<TLSSocket>()
   const server = createServer({ key, cert, minVersion: 'TLSv1.3' }, (request, response) => {
-    service
-      .handle(request, response)
-      .then(() => {
-        prompts.splice(
-          0,
-          prompts.length,
-          ...service.requests.filter(({ method }) => method === 'POST'),
-        )
-      })
-      .catch(() => response.destroy())
+    service.handle(request, response).catch(() => response.destroy())
   })
   server.on('secureConnection', (socket) => {
     open.add(socket)
@@ -129,7 +119,7 @@ export async function startSecretAi(options: SecretAiOptions): Promise<SecretAiS
   return {
     origin: `https://127.0.0.1:${portOf(server)}`,
     machine,
-    prompts,
+    prompts: () => service.requests.filter(({ method }) => method === 'POST'),
     relay: (identity) => {
       server.setSecureContext({ key: identity.key, cert: identity.cert, minVersion: 'TLSv1.3' })
       for (const socket of open) socket.destroy()
