@@ -23,6 +23,7 @@ import {
 import { aciService } from '../test/support/aci-service.ts'
 import { fakeClock } from '../test/support/clock.ts'
 import { createTeeVendor, type TeeVendor } from '../test/support/tee-vendor.ts'
+import { chutesTargets } from './fuzz-chutes-targets.ts'
 import { gpuTargets } from './fuzz-gpu-targets.ts'
 import { nrasTargets } from './fuzz-nras-targets.ts'
 import { Disagreement, json, text, type Target } from './fuzz-target.ts'
@@ -176,6 +177,7 @@ export async function fuzzTargets(): Promise<Target[]> {
     ...(await intelTargets(vendor)),
     ...amdTargets(),
     ...eventLogTargets(),
+    ...(await chutesTargets(vendor)),
     ...gpuTargets(),
     ...rimTargets(),
     ...(await ocspTargets()),
