@@ -98,3 +98,15 @@ test.each<[string, (service: SecretAiService) => void, string]>([
   expect(world.logs.join()).toContain(`"reason":"${reason}"`)
   expect(service.prompts()).toEqual([])
 })
+
+test('documents of two machines prove nothing of either', async () => {
+  const { world, service } = await start((prepared) => {
+    prepared.machine.behaviour.body = (route, own) => {
+      if (route === '/cpu') prepared.changeKey(newTlsIdentity())
+      return own
+    }
+  })
+  expect(await world.sessions()).toEqual([])
+  expect(world.logs.join()).toContain('"reason":"channel_key_mismatch"')
+  expect(service.prompts()).toEqual([])
+})

@@ -86,6 +86,8 @@ export interface SecretAiService {
   readonly prompts: () => readonly RecordedRequest[]
   /** The same routes behind another TLS key, as somebody who relays evidence would have them. */
   relay(identity: TlsIdentity): void
+  /** From the next connection on another key. */
+  changeKey(identity: TlsIdentity): void
   close(): Promise<void>
 }
 
@@ -116,12 +118,15 @@ export async function startSecretAi(options: SecretAiOptions): Promise<SecretAiS
     socket.once('close', () => open.delete(socket))
   })
   await listen(server)
+  const changeKey: SecretAiService['changeKey'] = (identity) =>
+    server.setSecureContext({ key: identity.key, cert: identity.cert, minVersion: 'TLSv1.3' })
   return {
     origin: `https://127.0.0.1:${portOf(server)}`,
     machine,
     prompts: () => service.requests.filter(({ method }) => method === 'POST'),
+    changeKey,
     relay: (identity) => {
-      server.setSecureContext({ key: identity.key, cert: identity.cert, minVersion: 'TLSv1.3' })
+      changeKey(identity)
       for (const socket of open) socket.destroy()
     },
     close: () => {
