@@ -1,8 +1,6 @@
-import { spawn, type ChildProcess } from 'node:child_process'
-import { once } from 'node:events'
-import { createInterface } from 'node:readline'
 import { styleText } from 'node:util'
 import { Pool } from 'undici'
+import { start, stopAll } from './processes.ts'
 import { BENCH_KEY, BENCH_MODEL, type Upstream } from './servers.ts'
 
 /*
@@ -29,24 +27,6 @@ interface Target {
   readonly name: string
   readonly pool: Pool
   readonly rounds: Round[]
-}
-
-const children: ChildProcess[] = []
-
-async function start<T>(role: string, input: object): Promise<T> {
-  const child = spawn(
-    process.execPath,
-    [
-      '--conditions=source',
-      new URL('servers.ts', import.meta.url).pathname,
-      role,
-      JSON.stringify(input),
-    ],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  children.push(child)
-  const [line]: string[] = await once(createInterface({ input: child.stdout }), 'line')
-  return JSON.parse(line ?? '')
 }
 
 async function request(pool: Pool): Promise<void> {
@@ -142,5 +122,5 @@ try {
   if (process.argv.includes('--json')) process.stdout.write(`${JSON.stringify(rows)}\n`)
   else print(rows)
 } finally {
-  for (const child of children) child.kill()
+  stopAll()
 }

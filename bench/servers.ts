@@ -22,10 +22,19 @@ export interface Upstream {
   readonly rootPem: string
 }
 
-async function upstream(): Promise<Upstream> {
+/** Of the role `gateway`. */
+export interface GatewayInput extends Upstream {
+  /** That many providers at the same origin, each with sessions of its own and a model `<name>-<n>`; default 1. */
+  readonly providers?: number
+  /** How long one verification is used, at most; default 600. */
+  readonly refreshSeconds?: number
+}
+
+async function upstream({ chunkDelayMs = 0 }: { chunkDelayMs?: number }): Promise<Upstream> {
   const vendor = createTeeVendor({ now: systemClock.now() })
   const server = await startModelServer({ vendor, clock: systemClock, models: [BENCH_MODEL] })
   server.chat.record = false
+  server.chat.chunkDelayMs = chunkDelayMs
   return { origin: server.origin, rootPem: vendor.rootPem }
 }
 
@@ -52,22 +61,29 @@ async function passThrough({ origin }: Upstream): Promise<{ origin: string }> {
   return { origin: await app.listen({ host: '127.0.0.1', port: 0 }) }
 }
 
-async function gateway({ origin, rootPem }: Upstream): Promise<{ origin: string }> {
+async function gateway(input: GatewayInput): Promise<{ origin: string }> {
+  const { origin, rootPem, providers = 1, refreshSeconds = 600 } = input
   const policy = { workload: 'any', trusted_root: { test_pki_pem: rootPem } }
+  const numbers = Array.from({ length: providers }, (_, number) => number)
+  const name = (number: number): string =>
+    providers === 1 ? BENCH_MODEL : `${BENCH_MODEL}-${number}`
   const config = parseConfig(
     JSON.stringify({
       listen: { port: 0 },
       enclave: { quote_source: 'dstack', self_check: 'report' },
-      providers: [
-        { id: 'upstream', kind: 'aci', origin, api_key: { env: 'UPSTREAM_KEY' }, policy },
-      ],
-      models: [
-        {
-          name: BENCH_MODEL,
-          confidentiality: 'attested',
-          routes: [{ provider: 'upstream', model: BENCH_MODEL }],
-        },
-      ],
+      providers: numbers.map((number) => ({
+        id: `upstream-${number}`,
+        kind: 'aci',
+        origin,
+        api_key: { env: 'UPSTREAM_KEY' },
+        policy,
+        refresh_seconds: refreshSeconds,
+      })),
+      models: numbers.map((number) => ({
+        name: name(number),
+        confidentiality: 'attested',
+        routes: [{ provider: `upstream-${number}`, model: BENCH_MODEL }],
+      })),
       keys: [
         {
           id: 'bench',
@@ -96,6 +112,6 @@ const isRole = (name: string): name is Role => Object.hasOwn(ROLES, name)
 
 const [, , role, input] = process.argv
 if (role !== undefined && isRole(role)) {
-  const known: Upstream = JSON.parse(input ?? '{}')
+  const known: GatewayInput = JSON.parse(input ?? '{}')
   process.stdout.write(`${JSON.stringify(await ROLES[role](known))}\n`)
 }

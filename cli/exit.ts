@@ -3,6 +3,7 @@ import { ChannelError, ClientError, type FailureKind } from '../client/index.ts'
 import { EnclaveError } from '../enclave/index.ts'
 import { ConfigError } from '../src/config/index.ts'
 import { SelfCheckError } from '../src/gateway.ts'
+import { SessionFileError } from '../src/session-file-error.ts'
 import { CliError } from './errors.ts'
 
 /** The exit codes of the command line. They are API. */
@@ -78,7 +79,7 @@ function localFailure(error: unknown): Failure {
     const { message } = error
     return { exit: EXIT.internal, code: 'self_check_failed', step: null, message, problems }
   }
-  if (error instanceof EnclaveError) {
+  if (error instanceof EnclaveError || error instanceof SessionFileError) {
     return { exit: EXIT.internal, code: error.code, step: null, message: error.message }
   }
   return systemFailure(error)

@@ -107,6 +107,13 @@ async function handOver(
   callback(null, socket)
 }
 
+export interface PinOptions {
+  /** For all attempts together. */
+  readonly timeoutMs?: number
+  /** Where a balancer may lead to other keys: how often to connect until the pinned one answers. Default 1. */
+  readonly attempts?: number
+}
+
 /**
  * An undici connector that reaches one key and nothing else.
  *
@@ -116,14 +123,18 @@ async function handOver(
  */
 export function pinnedConnector(
   spkiSha256: Uint8Array,
-  options: { readonly timeoutMs?: number } = {},
+  options: PinOptions = {},
 ): buildConnector.connector {
   if (spkiSha256.length !== 32) throw new TypeError('an SPKI digest is 32 bytes')
   const expected = Uint8Array.from(spkiSha256)
+  const { timeoutMs = DEFAULT_TIMEOUT_MS, attempts = 1 } = options
   return connectorOf(async (target) => {
-    const opened = await openTls(target, options.timeoutMs ?? DEFAULT_TIMEOUT_MS)
-    if (sameDigest(opened.spkiSha256, expected)) return opened.socket
-    opened.socket.destroy()
+    const deadline = performance.now() + timeoutMs
+    for (let attempt = 0; attempt < attempts; attempt++) {
+      const opened = await openTls(target, deadline - performance.now())
+      if (sameDigest(opened.spkiSha256, expected)) return opened.socket
+      opened.socket.destroy()
+    }
     throw new ChannelError('channel_key_mismatch')
   })
 }

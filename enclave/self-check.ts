@@ -37,6 +37,9 @@ const CONTENT_CHANNELS = [
 const DISCARDING_CORE_PATTERNS = new Set(['|/bin/false', '|/bin/true'])
 const STANDARD_STREAMS = [0, 1, 2]
 
+/** Asked without a path, node says of a process with the right to write one file that it has none. */
+const WRITE_FLAG = '--allow-fs-write'
+
 const CHECKS = {
   /** Node has exactly the flags of the launch contract. */
   exec_argv: (probe) =>
@@ -45,7 +48,8 @@ const CHECKS = {
   environment_clean: (probe) =>
     !probe.environmentNames.some((name) => UNWANTED_VARIABLES.some((bad) => bad.test(name))),
   /** The permission model refuses every write to a file. */
-  fs_write_denied: (probe) => !probe.mayWriteFiles(),
+  fs_write_denied: (probe) =>
+    !probe.mayWriteFiles() && !probe.execArgv.some((flag) => flag.startsWith(WRITE_FLAG)),
   /** RLIMIT_CORE is 0, soft and hard. */
   core_limit_zero: (probe) =>
     /^Max core file size +0 +0 /m.test(probe.readFile('/proc/self/limits')),

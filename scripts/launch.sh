@@ -11,6 +11,7 @@ usage: launch.sh [OPTION]... --config FILE
   --config FILE         serve with this configuration; the gateway may read it
   -- COMMAND ...        run another vouchgate command under the same conditions
   --read PATH           the gateway may read this file or folder too (secrets)
+  --write FILE          the gateway may write this file (sessions.path): the self-check says that it can
   --env NAME            pass this variable on (secrets); nothing else of the environment is
   --quote-agent SOCKET  first start the quote agent (configfs-tsm) on this unix socket
   --tsm-root DIR        where the kernel's report directory is (/sys/kernel/config/tsm/report)
@@ -39,6 +40,7 @@ while [ "$left" -gt 0 ] && [ "$1" != -- ]; do
   case $option in
     --config) config=$(absolute "$value") && set -- "$@" "--allow-fs-read=$config" ;;
     --read) set -- "$@" "--allow-fs-read=$(absolute "$value")" ;;
+    --write) set -- "$@" "--allow-fs-read=$(absolute "$value")" "--allow-fs-write=$(absolute "$value")" ;;
     --env)
       case $value in
         # These change what node, OpenSSL or the loader do, or where they write.

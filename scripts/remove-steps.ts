@@ -24,7 +24,7 @@ import { EQUIVALENT, STEPS, SUITES, type Removal } from './steps.ts'
  */
 
 const THROW =
-  /throw new (?:EvidenceError|NrasFailure|PolicyError|ChannelError|ClientError|GatewayError|EnclaveError|VerificationRefused|TypeError)\(/g
+  /throw new (?:EvidenceError|NrasFailure|PolicyError|ChannelError|ClientError|GatewayError|EnclaveError|VerificationRefused|SessionFileError|SendError|TypeError)\(/g
 const WORKERS = 2
 const COPIED = [
   'attestation',

@@ -1,5 +1,6 @@
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
+import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -35,13 +36,12 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/gateway-channel.ts', ['test/client']],
   ['client/verified-fetch.ts', ['test/client']],
   ['client/verify-gateway.ts', ['test/client']],
-  ['src/upstream/channel.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
+  ...SESSION_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
   ['src/collateral.ts', ['test/src/collateral.test.ts']],
   ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
   ['client/collateral.ts', ['test/client/collateral.test.ts']],
-  ['src/session-slot.ts', ['test/src/sessions.test.ts', 'test/src/refusals.test.ts']],
   ['src/nvidia', ['test/src/nvidia']],
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
@@ -248,6 +248,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
   ...CHUTES_STEPS,
+  ...SESSION_STEPS,
   // attestation/aci/receipt.ts
   [
     'attestation/aci/receipt.ts',
@@ -267,7 +268,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   // client/: the key is compared before a socket is handed over
   ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
   // src/: checks that the types make already, made again at run time
-  ['src/upstream/channel.ts', '    this.#check()\n    await send', '    await send'],
+  ['src/upstream/channel.ts', '    this.#check()\n    const { seal }', '    const { seal }'],
 ]
 
 /** Refusals that another one, further on, makes again: no input can tell them from their absence. */
@@ -288,10 +289,6 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'refusal 3:',
     'the discarded body cannot be read either, with the same code',
   ],
-  [
-    'src/session-slot.ts',
-    'refusal 3:',
-    'a session id is always a digest; this only narrows its type',
-  ],
+  ...SESSION_EQUIVALENT,
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

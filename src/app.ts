@@ -22,6 +22,7 @@ import {
 } from './routes/aci.ts'
 import { chat } from './routes/chat.ts'
 import { getModel, listModels } from './routes/models.ts'
+import { listProviders } from './routes/providers.ts'
 
 export type App = FastifyInstance<Server>
 
@@ -33,6 +34,7 @@ const ROUTE_NAMES: ReadonlyMap<string | undefined, RouteName> = new Map([
   ['/v1/aci/sessions', 'sessions'],
   ['/v1/aci/sessions/:id', 'sessions'],
   ['/v1/aci/receipts/:id', 'receipts'],
+  ['/v1/attestation/providers', 'providers'],
   ['/healthz', 'health'],
   ['/readyz', 'health'],
   ['/metrics', 'metrics'],
@@ -151,6 +153,7 @@ function addRoutes(app: App, context: Context): void {
   app.get('/v1/aci/sessions', listSessions(context))
   app.get('/v1/aci/sessions/:id', getSession(context))
   app.get('/v1/aci/receipts/:id', getReceipt(context))
+  app.get('/v1/attestation/providers', listProviders(context))
   app.get('/healthz', healthz())
   app.get('/readyz', readyz(context))
   app.get('/metrics', metrics(context))

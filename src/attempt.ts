@@ -7,6 +7,7 @@ import { VerificationRefused } from './upstream/failure.ts'
 import { SendError } from './upstream/send.ts'
 import type { Access, Connection } from './upstream/upstream.ts'
 
+const MAX_ROUNDS = 3
 const OPERATION = '/chat/completions'
 
 /** One prompt to one provider. */
@@ -27,13 +28,12 @@ export class Attempt {
 
   /** Throws a `GatewayError` where the client has been sent nothing. */
   async run(access: Access): Promise<void> {
-    if (await this.#once(access)) return
-    // The provider has another key now, and has seen nothing. It is verified again, once.
-    if (await this.#once(access)) return
+    // A provider that shows another key has seen nothing: it is verified again, and asked under the new one.
+    for (let round = 0; round < MAX_ROUNDS; round++) if (await this.#once(access)) return
     throw new VerificationRefused('channel_key_mismatch', null)
   }
 
-  /** False where the peer did not hold the attested key. */
+  /** False where the peer did not hold the attested key, or was refused before anything was sent. */
   async #once(access: Access): Promise<boolean> {
     const upstream = this.#pipeline.upstreams.get(this.#route.provider)
     if (upstream === undefined) throw new GatewayError('internal')
@@ -59,6 +59,7 @@ export class Attempt {
         connection.evict('channel_key_mismatch')
         return false
       }
+      if (error.failure === 'withdrawn') return false
       relay.fail(error.failure)
     }
     return true

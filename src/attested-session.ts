@@ -1,10 +1,20 @@
-import type { UnixSeconds, VerifiedEndpoint } from '@vouchgate/attestation'
+import {
+  tlsBindingOf,
+  toHex,
+  type UnixSeconds,
+  type VerifiedEndpoint,
+} from '@vouchgate/attestation'
 import type { SessionId } from './ids.ts'
 import type { SessionStore } from './session-store.ts'
 
 /** What a session sends through; the gateway's is a `VerifiedChannel`. */
 export interface Closable {
+  /** Lets running requests end. */
   close(): Promise<void>
+  /** Requests that have not been written yet must not be. */
+  revoke(): void
+  /** Whether a connection to what was verified is open now. */
+  readonly connected: boolean
 }
 
 export interface SessionFields<Channel extends Closable> {
@@ -19,8 +29,11 @@ export class AttestedSession<Channel extends Closable> {
   readonly id: SessionId
   readonly endpoint: VerifiedEndpoint
   readonly channel: Channel
+  /** Hex of the SHA-256 of the TLS key that the channel ends in; null where TLS is not what is attested. */
+  readonly tlsKey: string | null
   readonly #store: SessionStore
   #acceptedUntil: UnixSeconds
+  #superseded = false
   #leases = 1
 
   /** The caller has added the document to `store`; the session holds that reference. */
@@ -28,6 +41,8 @@ export class AttestedSession<Channel extends Closable> {
     this.id = fields.id
     this.endpoint = fields.endpoint
     this.channel = fields.channel
+    const tls = tlsBindingOf(fields.endpoint.bindings)
+    this.tlsKey = tls === null ? null : toHex(tls.digest)
     this.#store = store
     this.#acceptedUntil = fields.expiresAt
   }
@@ -37,8 +52,19 @@ export class AttestedSession<Channel extends Closable> {
     return this.#acceptedUntil
   }
 
+  /** A newer one has replaced it: it serves the clients that pinned it, and nobody else. */
+  get superseded(): boolean {
+    return this.#superseded
+  }
+
   supersede(graceEnds: UnixSeconds): void {
+    this.#superseded = true
     this.#acceptedUntil = Math.min(this.#acceptedUntil, graceEnds)
+  }
+
+  /** What it was made from has been refused since: it ends what it has begun, and begins nothing. */
+  revoke(): void {
+    this.channel.revoke()
   }
 
   /** Keeps channel and document until the returned function is called. */

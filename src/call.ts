@@ -10,6 +10,7 @@ import { bodyHash, promptBytes, type Prompt } from './prompt.ts'
 import type { ReceiptStore } from './receipt-store.ts'
 import { ReceiptBuilder } from './receipts.ts'
 import type { Answer } from './relay.ts'
+import type { Routing } from './routing.ts'
 import type { ClientResponse } from './response.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import type { Upstream } from './upstream/upstream.ts'
@@ -20,6 +21,7 @@ export interface Pipeline {
   readonly clock: Clock
   readonly enclave: Enclave
   readonly upstreams: ReadonlyMap<ProviderId, Upstream>
+  readonly routing: Routing
   readonly receipts: ReceiptStore
   readonly log: Logger
   readonly metrics: Metrics

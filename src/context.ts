@@ -5,8 +5,10 @@ import { GatewayError } from './errors.ts'
 import type { Random } from './ids.ts'
 import type { KeyRing, Principal } from './keys.ts'
 import type { SessionStore } from './session-store.ts'
+import type { SessionFile } from './session-file.ts'
 import type { AttestedSessions } from './sessions.ts'
 import type { VerifiedChannel } from './upstream/channel.ts'
+import type { ServingBreakers } from './upstream/serving.ts'
 
 /** What the routes share. */
 export interface Context extends Pipeline {
@@ -14,6 +16,9 @@ export interface Context extends Pipeline {
   readonly keys: KeyRing
   readonly sessions: AttestedSessions<VerifiedChannel>
   readonly store: SessionStore
+  /** Null where sessions are kept in memory alone. */
+  readonly sessionFile: SessionFile | null
+  readonly serving: ServingBreakers
   readonly collateral: CollateralService
   readonly principals: Principals
   readonly running: RunningPrompts

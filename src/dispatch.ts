@@ -5,6 +5,7 @@ import { asGatewayError, errorBody, GatewayError, type ErrorCode } from './error
 import { plan, type Plan } from './plan.ts'
 import { readShape, type Shape } from './prompt.ts'
 import { VerificationRefused } from './upstream/failure.ts'
+import { countsAsFailure, type Served } from './upstream/serving.ts'
 
 /**
  * The way of a prompt. It arrives authenticated (before its body is read) and wrapped in `Sensitive`; it leaves
@@ -36,24 +37,43 @@ async function firstAnswer(
   shape: Shape,
 ): Promise<void> {
   let last: GatewayError | null = null
-  for (const route of planned.routes) {
+  for (const route of pipeline.routing.order(planned)) {
+    const pass = pipeline.routing.enter(route)
+    if (pass === null) {
+      last = weightier(last, pipeline.routing.leftAlone(route))
+      continue
+    }
     call.receipt.retrying()
+    let served: Served = 'neither'
     try {
       await new Attempt(pipeline, call, shape, route).run(planned.access)
+      if (!call.signal.aborted) served = 'served'
       return
     } catch (error) {
-      last = weightier(last, asGatewayError(error))
-      call.abandoned(route.provider, asGatewayError(error))
+      const failure = asGatewayError(error)
+      served = servedBy(failure)
+      last = weightier(last, failure)
+      call.abandoned(route.provider, failure)
       // Another provider would see the same request, or nobody is listening any more.
       if (!last.retryable || call.signal.aborted) throw last
+    } finally {
+      pass.settle(served)
     }
   }
   throw last ?? new GatewayError('internal')
 }
 
-/** The two errors that say that the prompt was not forwarded must not be said once another route has sent it. */
+function servedBy(failure: GatewayError): Served {
+  // The key is still not there after the provider was verified anew: whoever is asked next should be another one.
+  const lost = failure instanceof VerificationRefused && failure.reason === 'channel_key_mismatch'
+  if (lost || countsAsFailure(failure.code)) return 'failed'
+  return failure.code === 'request_rejected' ? 'served' : 'neither'
+}
+
+/** The errors that say that the prompt was not forwarded must not be said once another route has sent it. */
 const WEIGHT: Partial<Record<ErrorCode, number>> = {
   upstream_verification_failed: 0,
+  upstream_circuit_open: 0,
   session_not_accepted: 1,
 }
 
@@ -73,10 +93,8 @@ function refuse(call: PromptCall, error: GatewayError): void {
   }
   if (error.code === 'session_not_accepted') call.receipt.refusedFor('session_not_accepted')
   else if (error instanceof VerificationRefused) call.receipt.refusedFor(error.reason)
-  const end =
-    error.code.startsWith('upstream_') && error.code !== 'upstream_verification_failed'
-      ? 'upstream_error'
-      : 'refused'
+  const forwarded = error.code.startsWith('upstream_') && weight(error) === 2
+  const end = forwarded ? 'upstream_error' : 'refused'
   const headers = {
     'content-type': 'application/json; charset=utf-8',
     ...(error.retryAfterSeconds === null ? {} : { 'retry-after': String(error.retryAfterSeconds) }),

@@ -74,6 +74,12 @@ const ERRORS = {
     true,
     'no provider of this model could be verified; the prompt was not forwarded',
   ),
+  upstream_circuit_open: entry(
+    503,
+    'api_error',
+    true,
+    'the provider keeps failing and is left alone for a while; the prompt was not forwarded',
+  ),
   quote_unavailable: entry(503, 'server_error', true, 'the TEE did not give a quote'),
   keyset_expired: entry(503, 'server_error', true, 'the keys of the gateway have expired'),
   shutting_down: entry(503, 'server_error', true, 'the gateway is shutting down'),

@@ -20,20 +20,23 @@ import { CollateralService, type CollateralServiceOptions } from './collateral.t
 import type { Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
+import { keptSessions } from './kept.ts'
 import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
-import { SessionStore } from './session-store.ts'
+import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
 import { attestedFetch, certificateFetch, webFetch } from '../client/evidence-fetch.ts'
 import { nvidiaSources } from './nvidia/sources.ts'
 import { nvidiaDocuments } from './nvidia/gpus.ts'
 import { ChutesTokenPools } from './providers/chutes-tokens.ts'
-import { sealFor } from './providers/kinds.ts'
+import { ATTESTED_KINDS, sealFor } from './providers/kinds.ts'
 import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
+import { connectAttempts } from './upstream/nodes.ts'
+import { ServingBreakers } from './upstream/serving.ts'
 import { SOFTWARE } from './version.ts'
 
 export interface GatewayOptions {
@@ -47,6 +50,8 @@ export interface GatewayOptions {
   readonly random?: Random
   /** In [0, 1): spreads refreshes. Default `Math.random`. */
   readonly jitter?: () => number
+  /** In [0, 1): draws among routes of one priority. Default `Math.random`. */
+  readonly draw?: () => number
   /** Where captures of verifications are written; left out, none is. */
   readonly recordTo?: string
   /** How often the gateway looks whether something is due. Default 1000 ms. */
@@ -86,7 +91,7 @@ export function quoteSource({ enclave }: Config): QuoteSource {
 
 /**
  * Composes and starts a gateway: keys, quotes, first verification of every provider, listener, timer.
- * Rejects with `SelfCheckError` or `EnclaveError`, or where the address cannot be listened on.
+ * Rejects with `SelfCheckError`, `SessionFileError` or `EnclaveError`, or where the address cannot be listened on.
  */
 export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const { config, log } = options
@@ -108,7 +113,14 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   return running
 }
 
-function bootDocument({ config, facts = selfCheck().facts, log }: GatewayOptions): BootDocument {
+function bootDocument({
+  config,
+  facts: found = selfCheck().facts,
+  log,
+}: GatewayOptions): BootDocument {
+  // Whatever the flags of the process allow: it is about to write a file.
+  const facts: typeof found =
+    config.sessions.path === null ? found : { ...found, fs_write_denied: 'not_held' }
   const missing = Object.keys(facts).filter((fact) => facts[fact] !== 'held')
   for (const fact of missing) log({ event: 'fact_not_held', fact })
   // `unknown` is not a pass: what could not be looked at may be what retains the prompt.
@@ -123,7 +135,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const limits = channelLimits(config)
   const metrics = new Metrics()
   const collateral = await collateralService(config, { clock, jitter, log, metrics })
-  const store = new SessionStore()
+  const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
   const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
   const timeoutMs = limits.connectMs
   const collecting = {
@@ -140,11 +152,16 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs }) }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
     verify: (provider) => verifyProvider(provider, collecting),
-    openChannel: (endpoint) =>
-      new VerifiedChannel(endpoint, { clock, limits, seal: sealFor(endpoint, sealing) }),
+    openChannel: (endpoint) => {
+      const seal = sealFor(endpoint, sealing)
+      const attempts = connectAttempts(ATTESTED_KINDS[endpoint.kind].nodes)
+      return new VerifiedChannel(endpoint, { clock, limits, seal, attempts })
+    },
+    nodes: ({ kind }) => ATTESTED_KINDS[kind].nodes,
     clock,
     jitter,
     store,
+    identities,
     log,
     metrics,
   })
@@ -157,9 +174,12 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const { max_entries: maxEntries, ttl_seconds: ttlSeconds } = config.receipts
   const receipts = new ReceiptStore({ maxEntries, ttlSeconds, clock, sessions: store })
   const keys = new KeyRing(config.keys)
-  const shared = { config, clock, enclave, upstreams, receipts, log, metrics, random, keys }
+  const serving = new ServingBreakers({ clock, log })
+  const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
+  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics }
+  const kept = { sessions, store, sessionFile, serving, collateral }
   const principals = new Principals()
-  return { ...shared, sessions, store, collateral, principals, running: new RunningPrompts() }
+  return { ...pipeline, ...kept, random, keys, principals, running: new RunningPrompts() }
 }
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({
@@ -223,8 +243,10 @@ class RunningGateway implements Gateway {
   }
 
   async tick(): Promise<void> {
-    const { sessions, receipts, collateral } = this.#context
+    const { sessions, sessionFile, receipts, collateral } = this.#context
     receipts.sweep()
+    // Here and not in a request: a write may wait for the disk.
+    sessionFile?.flush()
     await Promise.all([this.#rotateIfDue(), sessions.refreshDue(), collateral.refreshDue()])
   }
 
@@ -246,7 +268,7 @@ class RunningGateway implements Gateway {
   }
 
   async #drain(): Promise<void> {
-    const { running, sessions, upstreams, log, config } = this.#context
+    const { running, sessions, sessionFile, upstreams, log, config } = this.#context
     log({ event: 'draining', inFlight: running.size })
     clearInterval(this.#timer)
     running.drain()
@@ -261,6 +283,7 @@ class RunningGateway implements Gateway {
     clearTimeout(deadline)
     sessions.close()
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
+    sessionFile?.close()
     log({ event: 'stopped' })
   }
 }

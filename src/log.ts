@@ -1,8 +1,11 @@
 import type { CollateralName, CollateralPart } from '@vouchgate/attestation'
 import { pino, type DestinationStream } from 'pino'
 import type { ErrorCode } from './errors.ts'
+import type { IdentityMember } from './identities.ts'
 import type { KeyId, ModelName, ProviderId, ReceiptId, RequestId, SessionId } from './ids.ts'
 import type { End } from './receipts.ts'
+import type { SessionFileErrorCode } from './session-file-error.ts'
+import type { BreakerState } from './upstream/breaker.ts'
 import type { Failure } from './upstream/failure.ts'
 
 export type RouteName =
@@ -11,9 +14,12 @@ export type RouteName =
   | 'attestation'
   | 'sessions'
   | 'receipts'
+  | 'providers'
   | 'health'
   | 'metrics'
   | 'other'
+
+type StateName = 'verifying' | 'verified' | 'refused'
 
 /** Everything the gateway can say: enums, numbers and ids. There is no member for free text. */
 export type LogEvent =
@@ -42,6 +48,28 @@ export type LogEvent =
       readonly session: SessionId
       readonly reason: Failure
     }
+  | {
+      readonly event: 'provider_state_changed'
+      readonly provider: ProviderId
+      readonly from: StateName
+      readonly to: StateName
+      readonly reason: Failure | null
+      readonly verifiedUntil: number | null
+    }
+  | {
+      readonly event: 'route_breaker_changed'
+      readonly provider: ProviderId
+      readonly state: BreakerState
+      readonly retryAt: number
+    }
+  | {
+      readonly event: 'identity_first_seen'
+      readonly provider: ProviderId
+      readonly identity: IdentityMember
+      /** Lower-case hex. */
+      readonly value: string
+    }
+  | { readonly event: 'session_file_failed'; readonly reason: SessionFileErrorCode }
   | {
       readonly event: 'collateral_taken'
       readonly platform: CollateralName

@@ -8,6 +8,17 @@ const FAMILIES = {
   vouchgate_tokens_total: ['counter', 'Tokens as reported by providers.'],
   vouchgate_attempts_failed_total: ['counter', 'Failed attempts by provider and code.'],
   vouchgate_verifications_total: ['counter', 'Provider verifications by result.'],
+  vouchgate_provider_state: ['gauge', '1 for the state that a provider is in, 0 for the others.'],
+  vouchgate_provider_verified_seconds: [
+    'gauge',
+    'For how long a provider stays verified if no further verification succeeds; 0 where it is not.',
+  ],
+  vouchgate_provider_sessions: ['gauge', 'Sessions of a provider that can serve now.'],
+  vouchgate_provider_breaker: [
+    'gauge',
+    '1 for the state of a breaker, 0 for the others; of the verification, or the worst of the routes.',
+  ],
+  vouchgate_identities_first_seen_total: ['counter', 'Machines not seen before, by provider.'],
   vouchgate_collateral_total: ['counter', 'Collateral taken or not, by result and reason.'],
   vouchgate_collateral_expires_seconds: [
     'gauge',

@@ -32,7 +32,7 @@ export class ReceiptStore {
   add(receipt: Receipt, credential: CredentialDigest, session: SessionId | null): void {
     const { maxEntries, ttlSeconds, clock, sessions } = this.#options
     const expiresAt = clock.now() + ttlSeconds
-    if (session !== null) sessions.retain(session)
+    if (session !== null) sessions.cite(session, expiresAt)
     this.#entries.set(receipt.receipt_id, { receipt, credential, session, expiresAt })
     if (receipt.chat_id !== null) {
       this.#byChat.set(chatKey(credential, receipt.chat_id), receipt.receipt_id)

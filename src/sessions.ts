@@ -4,6 +4,13 @@ import type { ProviderId, SessionId } from './ids.ts'
 import { SessionSlot, type ProviderState, type SessionOptions } from './session-slot.ts'
 import type { Failure } from './upstream/failure.ts'
 
+export interface ProviderView {
+  readonly provider: AttestedProvider
+  readonly state: ProviderState
+  /** The sessions that can serve now, newest first. */
+  readonly current: readonly SessionId[]
+}
+
 /**
  * The verified state of every attested provider: verify once, share, expire, refresh before expiry, evict on
  * failure. The caller owns the timer and calls `refreshDue` from it.
@@ -48,8 +55,18 @@ export class AttestedSessions<Channel extends Closable> {
     )
   }
 
-  states(): ReadonlyMap<ProviderId, ProviderState> {
-    return new Map([...this.#slots].map(([id, slot]) => [id, slot.state]))
+  /** Throws `TypeError` for what is no attested provider. */
+  state(provider: ProviderId): ProviderState {
+    return this.#slot(provider).state
+  }
+
+  /** Every attested provider as it stands now. */
+  views(): readonly ProviderView[] {
+    return [...this.#slots.values()].map((slot) => ({
+      provider: slot.provider,
+      state: slot.state,
+      current: slot.sessions().map(({ id }) => id),
+    }))
   }
 
   /** Ends every session; requests that run may finish. */

@@ -32,6 +32,9 @@ const read = (file: string): string => readFileSync(file, 'utf8')
 const withoutComments = (text: string): string =>
   text.replaceAll(/\/\*[\s\S]*?\*\//g, '').replaceAll(/^\s*\/\/.*$/gm, '')
 
+const withoutTypeImports = (text: string): string =>
+  withoutComments(text).replaceAll(/import type [^\n]*\n/g, '')
+
 function importedFolders(file: string, text: string): string[] {
   const [home = ''] = file.split('/')
   const depth = file.split('/').length - 2
@@ -88,6 +91,13 @@ test('a prompt is opened in a short list of files', () => {
     /\bexpose\b.*from/.test(read(file).replaceAll('\n', ' ')),
   )
   expect(opening.filter((file) => !MAY_EXPOSE.includes(file))).toEqual([])
+})
+
+test('one file may load SQLite: the permission model does not keep it from writing', () => {
+  const loading = sources.filter((file) =>
+    /['"](?:node:)?sqlite['"]/.test(withoutTypeImports(read(file))),
+  )
+  expect(loading).toEqual(['src/session-database.ts'])
 })
 
 const makers = (call: string): string[] =>

@@ -35,6 +35,10 @@ export interface Route {
   readonly provider: ProviderId
   /** The model's name at the provider. */
   readonly model: string
+  /** Lower ones are tried first. */
+  readonly priority: number
+  /** The odds among routes of one priority. */
+  readonly weight: number
 }
 
 export interface Model {
@@ -63,6 +67,7 @@ export interface Config {
   readonly nvidia: ConfigFile['nvidia']
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
+  readonly sessions: ConfigFile['sessions']
   readonly providers: ReadonlyMap<ProviderId, Provider>
   readonly models: ReadonlyMap<string, Model>
   readonly keys: readonly Key[]

@@ -1,8 +1,11 @@
-import type { Config, Model, Provider } from './config.ts'
+import type { Config, Model, Provider, Route } from './config.ts'
 import { describeDemands } from './describe-provider.ts'
 
 const CONFIGFS_NEEDS_AGENT =
   'WILL NOT START under the launcher: configfs-tsm needs the right to write files, which the self-check refuses. Start the quote agent (launch.sh --quote-agent SOCKET) and take quotes from dstack at that socket.'
+
+const FILE_NEEDS_WRITING =
+  'WILL NOT START while self_check is enforce: a process that writes this file could write prompts as well.'
 
 /** What a gateway with this configuration does, and what it leaves unproven, in plain sentences. */
 export function describeConfig(config: Config): string[] {
@@ -29,7 +32,17 @@ export function describeConfig(config: Config): string[] {
         (plainModels === 'allow' ? ', models without a TEE included.' : ' that is attested.'),
     ),
     `Accepts bodies of up to ${limits.body_bytes} bytes; keeps up to ${receipts.max_entries} receipts for ${receipts.ttl_seconds} s, in memory.`,
+    ...describeSessions(config),
     `The digest of this file, ${config.digest}, becomes part of what the gateway attests.`,
+  ]
+}
+
+function describeSessions({ sessions, enclave }: Config): string[] {
+  if (sessions.path === null)
+    return ['Keeps sessions and their evidence in memory: a restart forgets them.']
+  return [
+    `Keeps sessions and their evidence, no prompts, in a file of up to ${sessions.max_bytes} bytes. UNPROVEN: the process may write files, which is attested (fs_write_denied does not hold); start it with launch.sh --write FILE.`,
+    ...(enclave.self_check === 'enforce' ? [FILE_NEEDS_WRITING] : []),
   ]
 }
 
@@ -48,8 +61,18 @@ function describeProvider(provider: Provider): string[] {
 }
 
 function describeModel({ name, confidentiality, routes }: Model): string {
-  const order = routes.map(({ provider }) => provider).join(', then ')
+  const priorities = Map.groupBy(routes, ({ priority }) => priority)
+  const order = [...priorities]
+    .toSorted(([left], [right]) => left - right)
+    .map(([, equal]) => describeEqual(equal))
+    .join(', then ')
   return confidentiality === 'attested'
     ? `Model ${name} is served by verified TEEs alone: ${order}.`
     : `Model ${name} is served without a TEE: ${order}.`
 }
+
+/** Routes of one priority with their odds. */
+const describeEqual = (routes: readonly Route[]): string =>
+  routes.length === 1
+    ? routes.map(({ provider }) => provider).join('')
+    : `one of ${routes.map(({ provider, weight }) => `${provider} (weight ${weight})`).join(', ')}`

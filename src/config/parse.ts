@@ -43,10 +43,10 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, nvidia, limits, receipts } = file
+  const { listen, enclave, provenance, nvidia, limits, receipts, sessions } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
-  const sections = { listen, enclave, provenance, collateral, nvidia, limits, receipts }
+  const sections = { listen, enclave, provenance, collateral, nvidia, limits, receipts, sessions }
   return { digest, ...sections, providers, models, keys }
 }
 

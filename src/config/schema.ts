@@ -86,6 +86,16 @@ const receipts = z.strictObject({
   ttl_seconds: seconds(60, 30 * 86_400, 3600),
 })
 
+const sessions = z.strictObject({
+  path: z.string().startsWith('/', 'an absolute path').min(2).max(1024).nullable().default(null),
+  max_bytes: z
+    .number()
+    .int()
+    .min(1 << 20)
+    .max(2 ** 34)
+    .default(1 << 26),
+})
+
 const nvidia = z.strictObject({
   rim_url: safeUrl.default('https://rim.attestation.nvidia.com'),
   ocsp_url: safeUrl.default('https://ocsp.ndis.nvidia.com/'),
@@ -134,7 +144,14 @@ const model = z.strictObject({
   name: modelName,
   confidentiality: z.enum(['attested', 'plain']),
   routes: z
-    .array(z.strictObject({ provider: providerId, model: modelAtProvider }))
+    .array(
+      z.strictObject({
+        provider: providerId,
+        model: modelAtProvider,
+        priority: z.number().int().min(0).max(1000).default(0),
+        weight: z.number().int().min(1).max(1000).default(1),
+      }),
+    )
     .min(1)
     .max(16),
 })
@@ -155,6 +172,7 @@ export const fileSchema = z.strictObject({
   nvidia: nvidia.prefault({}),
   limits: limits.prefault({}),
   receipts: receipts.prefault({}),
+  sessions: sessions.prefault({}),
   providers: z
     .array(
       z.discriminatedUnion('kind', [

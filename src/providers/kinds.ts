@@ -1,6 +1,7 @@
 import type { ProviderKind, VerifiedEndpoint } from '@vouchgate/attestation'
 import { collectAci } from '../../client/collect.ts'
 import { chutesSeal } from '../upstream/seal-chutes.ts'
+import type { Nodes } from '../upstream/nodes.ts'
 import type { Seal } from '../upstream/seal.ts'
 import { collectChutes } from './chutes.ts'
 import type { ChutesTokenPools } from './chutes-tokens.ts'
@@ -20,6 +21,8 @@ interface KindEntry {
   readonly seal: Seal | null
   /** The same where it takes more than the key. */
   readonly sealOf?: (endpoint: VerifiedEndpoint, deps: SealDeps) => Seal
+  /** Whether one origin of this kind may be several machines, each with a TLS key of its own. */
+  readonly nodes: Nodes
 }
 
 /** Every kind of provider that is verified, each entry complete. What judges the evidence is `appraiseEvidence`. */
@@ -29,19 +32,21 @@ export const ATTESTED_KINDS: Readonly<Record<ProviderKind, KindEntry>> = Object.
     collect: ({ origin }, { nonce, attested, pcs, weigh, clock }) =>
       collectAci({ origin, nonce, fetch: attested, pcs, weigh, clock }),
     seal: null,
+    nodes: 'several',
   },
-  'near-direct': { collect: collectNearDirect, seal: null },
+  'near-direct': { collect: collectNearDirect, seal: null, nodes: 'several' },
   chutes: {
     collect: collectChutes,
     seal: null,
+    nodes: 'one',
     sealOf: ({ origin, identity }, { chutesTokens }) => {
       const chuteId = identity['chute_id']
       if (typeof chuteId !== 'string') throw new TypeError('an endpoint of a chute names it')
       return chutesSeal({ chuteId, tokens: chutesTokens.of(origin, chuteId) })
     },
   },
-  'openai-ra-tls': { collect: collectOpenAiRaTls, seal: null },
-  secretai: { collect: collectSecretAi, seal: null },
+  'openai-ra-tls': { collect: collectOpenAiRaTls, seal: null, nodes: 'several' },
+  secretai: { collect: collectSecretAi, seal: null, nodes: 'one' },
 })
 
 /** How prompts are encrypted to an endpoint; null where TLS ends in the TEE. */

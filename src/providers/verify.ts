@@ -27,13 +27,13 @@ export async function verifyProvider(
     const subject = { provider: kind, model, nonce, at: rest.clock.now() }
     if (recorder !== null) await record?.(recorder, subject)
   })
-  const [endpoint] = await appraiseEvidence({
+  const endpoints = await appraiseEvidence({
     evidence,
     challenge: nonce,
     now: rest.clock.now(),
     policy,
   })
-  return { endpoint, evidence }
+  return { endpoints, evidence }
 }
 
 async function collected(

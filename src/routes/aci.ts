@@ -5,6 +5,7 @@ import { GatewayError } from '../errors.ts'
 import { isSessionId, type ProviderId } from '../ids.ts'
 import { credentialDigest } from '../keys.ts'
 import { member, pathParameter } from './parameters.ts'
+import { measureProviders, stateJson } from './providers.ts'
 
 /** `GET /v1/aci/attestation?nonce=` (ACI §4). */
 export const attestation = (context: Context) => async (request: FastifyRequest) => {
@@ -61,7 +62,7 @@ function providersFor(context: Context, upstream: unknown, model: unknown): Prov
 /** `GET /v1/aci/sessions/{id}` (ACI §8.1): public, since it carries nothing of any request. */
 export const getSession = (context: Context) => async (request: FastifyRequest) => {
   const id = pathParameter(request.params, 'id')
-  const document = isSessionId(id) ? context.store.document(id) : null
+  const document = isSessionId(id) ? await context.store.document(id) : null
   if (document === null) throw new GatewayError('not_found')
   return document
 }
@@ -83,17 +84,17 @@ export const healthz = () => async () => ({ status: 'ok' })
 /** `GET /readyz`: every attested provider has been asked, and the gateway is not draining. */
 export const readyz =
   (context: Context) => async (_request: FastifyRequest, reply: FastifyReply) => {
-    const states = context.sessions.states()
-    const known = [...states.values()].every(
-      ({ state }) => state === 'verified' || state === 'refused',
-    )
+    const views = context.sessions.views()
+    const known = views.every(({ state }) => state.state !== 'verifying')
     const live = context.clock.now() < context.enclave.current.notAfter
     const ready = known && live && !context.running.draining
     reply.code(ready ? 200 : 503)
     return {
       status: ready ? 'ready' : 'not_ready',
       keyset_digest: context.enclave.current.keysetDigest,
-      providers: Object.fromEntries(states),
+      providers: Object.fromEntries(
+        views.map(({ provider, state }) => [provider.id, stateJson(state)]),
+      ),
     }
   }
 
@@ -103,6 +104,7 @@ export const metrics =
     context.metrics.set('vouchgate_prompts_in_flight', context.running.size)
     context.metrics.set('vouchgate_receipts', context.receipts.size)
     context.metrics.set('vouchgate_keyset_not_after_seconds', context.enclave.current.notAfter)
+    measureProviders(context)
     reply.type('text/plain; version=0.0.4; charset=utf-8')
     return context.metrics.text()
   }

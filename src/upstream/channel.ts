@@ -9,7 +9,7 @@ import { Pool, type buildConnector } from 'undici'
 import { pinnedConnector } from '../../client/pinned.ts'
 import { VerificationRefused } from './failure.ts'
 import { SealUsedUp, type Seal } from './seal.ts'
-import { send, type Outbound, type ResponseSink } from './send.ts'
+import { send, SendError, type Outbound, type ResponseSink } from './send.ts'
 
 export interface ChannelLimits {
   readonly connectMs: number
@@ -32,6 +32,8 @@ export interface ChannelOptions {
   readonly limits: ChannelLimits
   /** Encrypts for the endpoint's end-to-end key; needed exactly where it has one. */
   readonly seal: Seal | null
+  /** How often to connect until the attested TLS key answers; more than 1 where a balancer stands before it. */
+  readonly attempts?: number
 }
 
 /** Connections to the keys an endpoint attested, and to nothing else: pinned in TLS, encrypted to, or both. */
@@ -39,6 +41,7 @@ export class VerifiedChannel {
   readonly #endpoint: VerifiedEndpoint
   readonly #options: ChannelOptions
   readonly #pool: Pool
+  #revoked = false
 
   /** Throws `TypeError` for anything but a real `VerifiedEndpoint`, `VerificationRefused` for an expired one. */
   constructor(endpoint: VerifiedEndpoint, options: ChannelOptions) {
@@ -60,7 +63,7 @@ export class VerifiedChannel {
     const { seal } = this.#options
     const binding = e2eeBindingOf(this.#endpoint.bindings)
     if (seal === null || binding === null) {
-      await send(this.#pool, outbound, sink)
+      await send(this.#pool, outbound, this.#guarded(sink))
       return
     }
     const sendSealed = async (): Promise<void> => {
@@ -68,10 +71,19 @@ export class VerifiedChannel {
       const { path, headers, body } = sealed.request
       const opening = sealed.open(sink)
       const message = { ...outbound.message, body }
-      await send(this.#pool, { ...outbound, path, headers, message }, opening)
+      await send(this.#pool, { ...outbound, path, headers, message }, this.#guarded(opening))
       opening.end()
     }
     await onceMore(sendSealed)
+  }
+
+  get connected(): boolean {
+    return this.#pool.stats.connected > 0
+  }
+
+  /** What the endpoint was verified from has been refused: requests that wait for a connection are not sent. */
+  revoke(): void {
+    this.#revoked = true
   }
 
   /** Lets running requests end. */
@@ -85,9 +97,24 @@ export class VerifiedChannel {
 
   /** Without an attested TLS key, TLS is only the way to whom the prompt is encrypted to: Web PKI is enough. */
   #connector(): buildConnector.connector | buildConnector.BuildOptions {
-    const { connectMs: timeoutMs } = this.#options.limits
+    const { limits, attempts = 1 } = this.#options
+    const { connectMs: timeoutMs } = limits
     const tls = tlsBindingOf(this.#endpoint.bindings)
-    return tls === null ? { timeout: timeoutMs } : pinnedConnector(tls.digest, { timeoutMs })
+    if (tls === null) return { timeout: timeoutMs }
+    return pinnedConnector(tls.digest, { timeoutMs, attempts })
+  }
+
+  /** Looks once more, right before the request is written: it may have waited long for its connection. */
+  #guarded(sink: ResponseSink): ResponseSink {
+    return {
+      sent: () => {
+        const expired = this.#endpoint.expiresAt <= this.#options.clock.now()
+        if (this.#revoked || expired) throw new SendError('withdrawn')
+        sink.sent()
+      },
+      head: (status, headers) => sink.head(status, headers),
+      data: (chunk, resume) => sink.data(chunk, resume),
+    }
   }
 
   /** The types say so already; a cast, a spread or a stale reference must not be enough to send a prompt. */

@@ -27,6 +27,7 @@ export function classifyStatus(status: number): StatusClass {
 const FAILURES: Readonly<Record<Exclude<SendFailure, 'aborted'>, ErrorCode>> = {
   unreachable: 'upstream_unreachable',
   key_mismatch: 'upstream_verification_failed',
+  withdrawn: 'upstream_verification_failed',
   timeout: 'upstream_timeout',
   broken: 'upstream_broken',
   too_large: 'upstream_too_large',

@@ -9,6 +9,8 @@ export type SendFailure =
   | 'unreachable'
   /** The peer does not hold the attested key; it has seen no byte. */
   | 'key_mismatch'
+  /** What was verified has been refused or has expired while the request waited; the peer has seen no byte. */
+  | 'withdrawn'
   | 'timeout'
   /** The response ended before it was complete. */
   | 'broken'

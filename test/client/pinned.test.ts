@@ -1,8 +1,9 @@
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { createServer, type TLSSocket } from 'node:tls'
 import { Pool } from 'undici'
-import { afterEach, expect, test, vi } from 'vitest'
-import { openTls, pinnedConnector } from '../../client/pinned.ts'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { openTls, pinnedConnector, type PinOptions } from '../../client/pinned.ts'
+import { startBalancer } from '../support/balancer.ts'
 import { newTlsIdentity, type TlsIdentity } from '../support/pki.ts'
 import { listen, portOf, stop } from '../support/ports.ts'
 
@@ -131,4 +132,45 @@ test('the hybrid key exchange is used, and no server name is sent for an address
 test('a digest of the wrong size and a channel without TLS are mistakes of the caller', async () => {
   expect(() => pinnedConnector(Buffer.alloc(31))).toThrow(TypeError)
   await expect(post('http://127.0.0.1:1', Buffer.alloc(32))).rejects.toThrow(TypeError)
+})
+
+describe('where a balancer may lead to other keys', () => {
+  /** Leads to each of `peers` in turn. */
+  async function inTurn(peers: readonly Peer[]): Promise<{ origin: string; opened: () => number }> {
+    const balancer = await startBalancer(peers.map(({ port }) => `https://127.0.0.1:${port}`))
+    cleanups.push(() => balancer.close())
+    return { origin: balancer.origin, opened: () => balancer.connections() }
+  }
+  const pinnedPost = async (origin: string, options: PinOptions, identity: TlsIdentity) => {
+    const connect = pinnedConnector(digestOf(identity), { timeoutMs: 5000, ...options })
+    const pool = new Pool(origin, { connect, allowH2: false })
+    cleanups.push(() => pool.destroy())
+    const { statusCode, body } = await pool.request({ method: 'POST', path: '/v1', body: CANARY })
+    await body.dump()
+    return statusCode
+  }
+
+  test('the pinned key is looked for, and the others see nothing', async () => {
+    const [one, two, wanted] = [await tlsPeer(), await tlsPeer(), await tlsPeer()]
+    const { origin, opened } = await inTurn([one, two, wanted])
+    expect(await pinnedPost(origin, { attempts: 3 }, wanted.identity)).toBe(200)
+    expect(opened()).toBe(3)
+    expect([one.received(), two.received()]).toEqual(['', ''])
+  })
+
+  test.each([[1], [2]])('no more than %s time(s)', async (attempts) => {
+    const [one, two, wanted] = [await tlsPeer(), await tlsPeer(), await tlsPeer()]
+    const { origin, opened } = await inTurn([one, two, wanted])
+    const sent = pinnedPost(origin, { attempts }, wanted.identity)
+    await expect(sent).rejects.toMatchObject({ code: 'channel_key_mismatch' })
+    expect(opened()).toBe(attempts)
+  })
+
+  test('within one time limit for all attempts together', async () => {
+    const silent = await serve(createTcpServer())
+    const [other, wanted] = [await tlsPeer(), await tlsPeer()]
+    const { origin } = await inTurn([other, { ...other, port: silent }, wanted])
+    const sent = pinnedPost(origin, { attempts: 3, timeoutMs: 300 }, wanted.identity)
+    await expect(sent).rejects.toMatchObject({ code: 'channel_timeout' })
+  })
 })

@@ -130,6 +130,13 @@ describe('launcher', () => {
     expect(existsSync('/tmp/vouchgate-launch-test')).toBe(false)
   })
 
+  test('lets the gateway write one file where it is told to, and the self-check says so', async () => {
+    const { facts, execArgv, write } = await probe(['--write', '/data/sessions.db', '--', 'x'])
+    expect(execArgv).toContain('--allow-fs-write=/data/sessions.db')
+    expect(facts).toMatchObject({ exec_argv: 'not_held', fs_write_denied: 'not_held' })
+    expect(write).toBe('ERR_ACCESS_DENIED')
+  })
+
   test('serves with the configuration it is given and ends when the gateway has drained', async () => {
     const child = start(['--config', config])
     const end = ended(child)

@@ -71,6 +71,8 @@ export interface WorldOptions {
   /** Replaces the origin that the gateway is configured with, as an attacker on the path would. */
   readonly origin?: (model: ModelServer) => Promise<string>
   readonly edit?: (file: ConfigDocument) => void
+  /** Draws among routes of one priority; by default the first that is listed. */
+  readonly draw?: () => number
   readonly recordTo?: string
 }
 
@@ -180,6 +182,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     log: pinoLogger({ write: (line) => void logs.push(line) }),
     facts: {},
     jitter: () => 0,
+    draw: options.draw ?? (() => 0),
     tickMs: 1_000_000,
     ...(options.recordTo === undefined ? {} : { recordTo: options.recordTo }),
   })

@@ -4,6 +4,7 @@ import { randomBytes } from 'node:crypto'
 import { pcsCollateral } from '../../client/collateral.ts'
 import { ChannelError } from '../../client/errors.ts'
 import type { AttestedProvider } from '../../src/config/index.ts'
+import { Identities } from '../../src/identities.ts'
 import { isProviderId, isSessionId, type SessionId } from '../../src/ids.ts'
 import type { LogEvent } from '../../src/log.ts'
 import { Metrics } from '../../src/metrics.ts'
@@ -61,6 +62,11 @@ interface Fixture {
 
 class FakeChannel {
   closed = false
+  readonly connected = false
+  revoked = false
+  revoke(): void {
+    this.revoked = true
+  }
   async close(): Promise<void> {
     this.closed = true
   }
@@ -95,9 +101,11 @@ beforeEach(() => {
       channels.push(channel)
       return channel
     },
+    nodes: () => 'several',
     clock,
     jitter: () => 0,
     store,
+    identities: new Identities({ log: (event) => events.push(event), metrics: new Metrics() }),
     log: (event) => events.push(event),
     metrics: new Metrics(),
   })
@@ -115,32 +123,32 @@ beforeEach(() => {
 
 const acquire = (pinned: ReadonlySet<SessionId> | null = null) =>
   at.sessions.acquire(provider.id, pinned)
-const state = () => at.sessions.states().get(provider.id)
+const state = () => at.sessions.state(provider.id)
 
 describe('attested sessions', () => {
   test('verify once for many requests at a time', async () => {
     const all = await Promise.all(Array.from({ length: 20 }, () => acquire()))
     expect(new Set(all.map(({ id }) => id)).size).toBe(1)
     expect(at.verifications).toBe(1)
-    expect(state()).toEqual({ state: 'verified', reason: null })
+    expect(state()).toMatchObject({ state: 'verified', reason: null, breaker: 'closed' })
   })
 
   test('show what is known of a provider', async () => {
-    expect(state()?.state).toBe('unknown')
+    expect(state().state).toBe('verifying')
     let proceed = (): void => undefined
     at.hold = new Promise((resolve) => {
       proceed = resolve
     })
     const pending = acquire()
-    expect(state()?.state).toBe('verifying')
+    expect(state().state).toBe('verifying')
     proceed()
     await pending
-    expect(state()?.state).toBe('verified')
+    expect(state().state).toBe('verified')
   })
 
   test('record what was verified under the hash of the record', async () => {
     const { id } = await acquire()
-    const document = parseSession(at.store.document(id))
+    const document = parseSession(await at.store.document(id))
     expect((await verifySession(document)).id).toBe(id)
     expect(document.expires_at - document.established_at).toBe(600)
   })
@@ -193,7 +201,7 @@ describe('attested sessions', () => {
     server.evidence.nonce = () => '1'.repeat(64)
     await at.sessions.refreshDue()
     server.evidence.nonce = (asked) => asked
-    expect(state()).toEqual({ state: 'refused', reason: 'report_data_mismatch' })
+    expect(state()).toMatchObject({ state: 'refused', reason: 'report_data_mismatch' })
     await expect(acquire()).rejects.toMatchObject({
       code: 'upstream_verification_failed',
       reason: 'report_data_mismatch',
@@ -208,7 +216,7 @@ describe('attested sessions', () => {
     clock.advance(420)
     await at.sessions.refreshDue()
     expect((await acquire()).id).toBe(first.id)
-    expect(state()).toEqual({ state: 'verified', reason: 'channel_unreachable' })
+    expect(state()).toMatchObject({ state: 'verified', reason: 'channel_unreachable' })
     clock.advance(180)
     await expect(acquire()).rejects.toMatchObject({ reason: 'channel_unreachable' })
   })
@@ -226,9 +234,9 @@ describe('attested sessions', () => {
     await expect(acquire()).rejects.toMatchObject({ retryAfterSeconds: 60 })
     at.failure = null
     clock.advance(60)
-    expect(state()?.state).toBe('refused')
+    expect(state().state).toBe('refused')
     await acquire()
-    expect(state()).toEqual({ state: 'verified', reason: null })
+    expect(state()).toMatchObject({ state: 'verified', reason: null, breaker: 'closed' })
   })
 
   test('are evicted on request and verified again', async () => {
@@ -244,10 +252,10 @@ describe('attested sessions', () => {
     clock.advance(600)
     await acquire()
     expect(at.channels[0]?.closed).toBe(false)
-    expect(at.store.document(first.id)).not.toBeNull()
+    expect(await at.store.document(first.id)).not.toBeNull()
     release()
     expect(at.channels[0]?.closed).toBe(true)
-    expect(at.store.document(first.id)).toBeNull()
+    expect(await at.store.document(first.id)).toBeNull()
   })
 
   test('the store does not grow with the rounds of verification', async () => {
@@ -302,9 +310,11 @@ describe('a kind of provider', () => {
     const sessions = new AttestedSessions<VerifiedChannel>([], {
       verify: () => Promise.reject(new Error('not asked')),
       openChannel: (endpoint) => new VerifiedChannel(endpoint, { clock, limits, seal: null }),
+      nodes: () => 'one',
       clock,
       jitter: () => 0,
       store: at.store,
+      identities: new Identities({ log: () => undefined, metrics: new Metrics() }),
       log: () => undefined,
       metrics: new Metrics(),
     })
