@@ -175,3 +175,4 @@ type ReaderError =
   | 'spdm_malformed'
   | 'spdm_opaque_malformed'
   | 'gpu_field_malformed'
+  | 'ra_tls_malformed'

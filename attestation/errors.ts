@@ -2,6 +2,7 @@ import { AZURE_EVIDENCE_ERRORS } from './azure/errors.ts'
 import { NVIDIA_EVIDENCE_ERRORS, NVIDIA_POLICY_ERRORS } from './nvidia/errors.ts'
 import { RELEASE_EVIDENCE_ERRORS } from './providers/errors-release.ts'
 import { TINFOIL_EVIDENCE_ERRORS } from './providers/errors-tinfoil.ts'
+import { RA_TLS_EVIDENCE_ERRORS } from './ra-tls/errors.ts'
 import { PROVIDER_EVIDENCE_ERRORS, PROVIDER_POLICY_ERRORS } from './providers/errors.ts'
 import { SNP_EVIDENCE_ERRORS, SNP_POLICY_ERRORS } from './sev-snp/errors.ts'
 
@@ -140,6 +141,7 @@ const EVIDENCE_ERRORS = {
   ...NVIDIA_EVIDENCE_ERRORS,
   ...RELEASE_EVIDENCE_ERRORS,
   ...TINFOIL_EVIDENCE_ERRORS,
+  ...RA_TLS_EVIDENCE_ERRORS,
   ...PROVIDER_EVIDENCE_ERRORS,
   report_malformed: malformed('binding', 'the attestation report is not an aci/1 report'),
   evidence_malformed: malformed('binding', 'the evidence bundle is not valid'),

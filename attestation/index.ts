@@ -83,6 +83,17 @@ export {
   type TlsBinding,
 } from './binding.ts'
 export type { VerifiedEndpoint } from './endpoint.ts'
+export {
+  chutesBinding,
+  chutesCollateral,
+  CHUTES_DOCUMENTS,
+  readChutesRound,
+  type ChutesCandidate,
+} from './providers/chutes-evidence.ts'
+export { parseChutesInstances, type ChutesInstances } from './providers/chutes-instances.ts'
+export { readSecretAiQuote } from './providers/secretai.ts'
+export { RA_TLS_CERTIFICATE, SECRETAI_DOCUMENTS } from './providers/unchallenged.ts'
+export { readEvidenceCertificate } from './ra-tls/certificate.ts'
 export { appraiseEvidence, type AppraiseInput } from './providers/appraise.ts'
 export { encodeCollateral, SNP_DOCUMENTS, TDX_COLLATERAL } from './providers/cpu.ts'
 export {

@@ -11,7 +11,14 @@ import { DER, derContent, derElements, derOid, derUnsigned, type DerElement } fr
 import { EvidenceError } from './errors.ts'
 import { Memo } from './memo.ts'
 import { parseTime } from './time.ts'
-import { derTime, explicit, extensionList, serialNumber, signedFrame } from './x509-signed.ts'
+import {
+  derTime,
+  explicit,
+  extensionList,
+  serialNumber,
+  signedFrame,
+  signedParts,
+} from './x509-signed.ts'
 
 /** What a certificate says, whatever it is signed with. */
 export interface CertificateBody {
@@ -76,6 +83,13 @@ export function parseCertificate(der: Uint8Array): Certificate {
   const body = certificateBody(der, frame.fields)
   return { ...body, p256: p256Point(body.spki), isSignedBy: frame.isSignedBy }
 }
+
+/**
+ * What a certificate says whose signature nobody looks at, whatever signed it: another proof names its key. Throws
+ * `certificate_malformed`.
+ */
+export const readCertificate = (der: Uint8Array): CertificateBody =>
+  certificateBody(der, signedParts(der, 2, CODE).fields)
 
 /** `fields` are the elements of the signed part of `der`. Throws `certificate_malformed`. */
 export function certificateBody(der: Uint8Array, fields: readonly DerElement[]): CertificateBody {

@@ -10,6 +10,7 @@ import { replayedGpuDocuments } from '../client/capture-gpus.ts'
 import {
   ClientError,
   replayedCollateral,
+  replayedCertificate,
   replayedFetch,
   type Capture,
   type Exchange,
@@ -54,6 +55,7 @@ export async function collectFromCapture(kind: ProviderKind, capture: Capture): 
     authorization: '',
     attested: fetch,
     web: fetch,
+    certificate: replayedCertificate(capture),
     pcs: replayedCollateral(capture),
     amd: ({ report }) => amd({ report, crl: capture.exchanges.some(isCrl) }),
     releases: releaseService({ url: RELEASES_URL, fetch, clock }),
@@ -89,6 +91,7 @@ function providerOf(kind: ProviderKind, capture: Capture): AttestedProvider {
     policy: { ...COLLECTING, release: releaseOf(capture) },
     refreshSeconds: 600,
     model: capture.model,
+    ...chuteOf(capture),
   }
 }
 
@@ -105,7 +108,16 @@ const LATEST_RELEASE = /^\/repos\/([^/]+\/[^/]+)\/releases\/latest$/
 
 /** The exchange in which the provider showed its evidence. */
 function reportExchange({ exchanges }: Capture): Exchange {
-  const found = exchanges.find(({ url }) => /attestation|evidence/.test(url.pathname))
+  const found = exchanges.find(
+    ({ method, url }) => method === 'TLS' || /attestation|evidence|^\/cpu$/.test(url.pathname),
+  )
   if (found === undefined) throw new ClientError('capture_malformed')
   return found
+}
+
+/** The chute that was asked about stands in the path. */
+function chuteOf(capture: Capture): { chuteId?: string } {
+  const [, chuteId] =
+    /^\/chutes\/([^/]+)\/evidence$/.exec(reportExchange(capture).url.pathname) ?? []
+  return chuteId === undefined ? {} : { chuteId }
 }

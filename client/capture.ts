@@ -19,7 +19,7 @@ import { z } from 'zod'
 import { readBounded } from './bounded.ts'
 import type { CollateralSource } from './collateral.ts'
 import { ChannelError, ClientError } from './errors.ts'
-import type { EvidenceFetch } from './evidence-fetch.ts'
+import type { CertificateFetch, EvidenceFetch } from './evidence-fetch.ts'
 
 /** One recorded answer. */
 export interface Exchange {
@@ -148,6 +148,17 @@ export const replayedFetch =
     )
     if (found?.status !== 200) throw new ChannelError('report_unavailable')
     return { body: found.body, headers: found.headers, spkiSha256: found.spkiSha256 }
+  }
+
+/** The certificate of the handshake that was recorded; without one there was none. */
+export const replayedCertificate =
+  ({ exchanges }: Capture): CertificateFetch =>
+  async (origin) => {
+    const found = exchanges.find(({ method, url }) => method === 'TLS' && url.origin === origin)
+    if (found === undefined || found.spkiSha256 === null) {
+      throw new ChannelError('report_unavailable')
+    }
+    return { certificate: found.body, spkiSha256: found.spkiSha256 }
   }
 
 /** The collateral that was fetched for the platform of a quote. Rejects with `collateral_unavailable`. */

@@ -16,6 +16,8 @@ export interface EvidenceRequest {
   /** A request with a body is a POST. */
   readonly body?: Uint8Array
   readonly maxBytes: number
+  /** Where the answer takes longer than answers usually do. */
+  readonly timeoutMs?: number
 }
 
 export interface EvidenceAnswer {
@@ -93,7 +95,7 @@ export const configuredFetch =
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
 async function fetchFrom(asked: EvidenceRequest, timeoutMs: number): Promise<EvidenceAnswer> {
-  const signal = AbortSignal.timeout(timeoutMs)
+  const signal = AbortSignal.timeout(asked.timeoutMs ?? timeoutMs)
   try {
     const answer = await request(asked.origin + asked.path, { signal, ...method(asked) })
     return { ...(await read(answer, asked.maxBytes)), spkiSha256: null }
@@ -134,3 +136,24 @@ function requireOrigin(origin: string): URL {
   }
   return url
 }
+
+/** The leaf certificate of a TLS server, which proved to hold its key. */
+interface ShownCertificate {
+  /** DER. */
+  readonly certificate: Bytes
+  readonly spkiSha256: Bytes
+}
+
+/** Rejects with `ChannelError` `channel_*`. */
+export type CertificateFetch = (origin: string) => Promise<ShownCertificate>
+
+/** One handshake over which nothing is sent. */
+export const certificateFetch =
+  (timeoutMs: number): CertificateFetch =>
+  async (origin) => {
+    const { socket, spkiSha256 } = await openTls(requireOrigin(origin), timeoutMs)
+    const certificate = socket.getPeerX509Certificate()?.raw
+    socket.destroy()
+    if (certificate === undefined) throw new ChannelError('channel_key_unreadable')
+    return { certificate: Uint8Array.from(certificate), spkiSha256 }
+  }

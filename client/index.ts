@@ -1,5 +1,6 @@
 export {
   readCapture,
+  replayedCertificate,
   replayedCollateral,
   replayedFetch,
   type Capture,

@@ -15,10 +15,11 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { INTEL_PCS_URL, INTEL_ROOT_CRL_URL, type CollateralSource } from './collateral.ts'
 import { ClientError } from './errors.ts'
-import type { EvidenceFetch, EvidenceRequest } from './evidence-fetch.ts'
+import type { CertificateFetch, EvidenceFetch, EvidenceRequest } from './evidence-fetch.ts'
 
 interface Recorded {
-  readonly method: 'GET' | 'POST'
+  /** `TLS`: a handshake over which nothing was asked. */
+  readonly method: 'GET' | 'POST' | 'TLS'
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
   readonly spkiSha256: Bytes | null
@@ -60,6 +61,16 @@ export class Recorder {
         body: answer.body,
       })
       return answer
+    }
+  }
+
+  /** The certificate of a handshake, as the body of what it answered. */
+  certificate(inner: CertificateFetch): CertificateFetch {
+    return async (origin) => {
+      const shown = await inner(origin)
+      const { certificate: body, spkiSha256 } = shown
+      this.#note('TLS', `${origin}/`, { headers: {}, spkiSha256, body })
+      return shown
     }
   }
 

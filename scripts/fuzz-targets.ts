@@ -23,6 +23,7 @@ import {
 import { aciService } from '../test/support/aci-service.ts'
 import { fakeClock } from '../test/support/clock.ts'
 import { createTeeVendor, type TeeVendor } from '../test/support/tee-vendor.ts'
+import { chutesTargets } from './fuzz-chutes-targets.ts'
 import { gpuTargets } from './fuzz-gpu-targets.ts'
 import { nrasTargets } from './fuzz-nras-targets.ts'
 import { releaseTargets } from './fuzz-release-targets.ts'
@@ -178,6 +179,7 @@ export async function fuzzTargets(): Promise<Target[]> {
     ...amdTargets(),
     ...releaseTargets(),
     ...eventLogTargets(),
+    ...(await chutesTargets(vendor)),
     ...gpuTargets(),
     ...rimTargets(),
     ...(await ocspTargets()),

@@ -1,4 +1,5 @@
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
+import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
 import { RELEASE_EQUIVALENT, RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
@@ -27,6 +28,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ...NVIDIA_SUITES,
   ...NEAR_SUITES,
   ...RELEASE_SUITES,
+  ...CHUTES_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -250,6 +252,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
   ...RELEASE_STEPS,
+  ...CHUTES_STEPS,
   ...SESSION_STEPS,
   ...NEAR_STEPS,
   // attestation/aci/receipt.ts

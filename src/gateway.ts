@@ -27,12 +27,18 @@ import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
-import { attestedFetch, configuredFetch, webFetch } from '../client/evidence-fetch.ts'
+import {
+  attestedFetch,
+  certificateFetch,
+  configuredFetch,
+  webFetch,
+} from '../client/evidence-fetch.ts'
 import { amdService } from './amd/kds.ts'
 import { nvidiaSources } from './nvidia/sources.ts'
 import { nvidiaDocuments } from './nvidia/gpus.ts'
-import { ATTESTED_KINDS } from './providers/kinds.ts'
 import { releaseService } from './providers/releases.ts'
+import { ChutesTokenPools } from './providers/chutes-tokens.ts'
+import { ATTESTED_KINDS, sealFor } from './providers/kinds.ts'
 import { verifyProvider } from './providers/verify.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
@@ -145,6 +151,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
     weigh: collateral.weigh,
     attested: attestedFetch(timeoutMs),
     web: webFetch(timeoutMs),
+    certificate: certificateFetch(timeoutMs),
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
     amd: amdService({ url: config.amd.kds_url, fetch: configured, clock }),
     releases: releaseService({ url: config.releases.url, fetch: configured, clock }),
@@ -152,16 +159,13 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
     random,
     ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),
   }
+  const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs }) }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
     verify: (provider) => verifyProvider(provider, collecting),
     openChannel: (endpoint) => {
-      const { seal, nodes } = ATTESTED_KINDS[endpoint.kind]
-      return new VerifiedChannel(endpoint, {
-        clock,
-        limits,
-        seal,
-        attempts: connectAttempts(nodes),
-      })
+      const seal = sealFor(endpoint, sealing)
+      const attempts = connectAttempts(ATTESTED_KINDS[endpoint.kind].nodes)
+      return new VerifiedChannel(endpoint, { clock, limits, seal, attempts })
     },
     nodes: ({ kind }) => ATTESTED_KINDS[kind].nodes,
     clock,

@@ -17,6 +17,8 @@ const MAY_EXPOSE = [
   'src/providers/verify.ts',
   'src/upstream/seal-near.ts',
   'src/upstream/seal-ehbp.ts',
+  'src/providers/chutes-tokens.ts',
+  'src/upstream/seal-chutes.ts',
   'src/upstream/send.ts',
 ]
 

@@ -28,7 +28,7 @@ export class VerifiedEventLog {
     return this.#log.events
   }
 
-  /** Of the genuine quote whose RTMR0 to RTMR3 the log replays to. */
+  /** Of the genuine quote whose registers the log replays to. */
   get report(): TdReport {
     return this.#report
   }
@@ -48,23 +48,26 @@ export async function replay(log: EventLog, rtmr: Rtmr): Promise<Bytes> {
 }
 
 /**
- * Compares a log with all four runtime registers of a genuine TDX quote.
+ * Compares a log with runtime registers of a genuine TDX quote, by default with all four. Events of the others are
+ * left out: nothing vouches for them.
  *
  * @throws EvidenceError `eventlog_rtmr_mismatch`.
  */
 export async function verifyEventLog(
   log: EventLog,
   quote: GenuineQuote,
+  registers: readonly Rtmr[] = RTMRS,
 ): Promise<VerifiedEventLog> {
   if (!GenuineQuote.is(quote)) throw new TypeError('not a GenuineQuote')
   // An SGX enclave has no runtime registers that a log could replay to.
   if (quote.body.tee !== 'tdx') throw new EvidenceError('eventlog_rtmr_mismatch')
   const { report } = quote.body
   const quoted = [report.rtmr0, report.rtmr1, report.rtmr2, report.rtmr3] as const
-  for (const rtmr of RTMRS) {
+  for (const rtmr of registers) {
     if (!equalBytes(await replay(log, rtmr), quoted[rtmr])) {
       throw new EvidenceError('eventlog_rtmr_mismatch')
     }
   }
-  return new VerifiedEventLog(log, report)
+  const events = log.events.filter(({ rtmr }) => registers.includes(rtmr))
+  return new VerifiedEventLog({ ...log, events }, report)
 }

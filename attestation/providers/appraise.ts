@@ -2,11 +2,14 @@ import type { UnixSeconds } from '../bytes.ts'
 import { VerifiedEndpoint } from '../endpoint.ts'
 import { EvidenceError, PolicyError } from '../errors.ts'
 import { verifyEndpoint } from '../verify.ts'
+import { appraiseChutes } from './chutes.ts'
 import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
 import type { AppraiseKind, Appraised } from './kind.ts'
 import { appraiseDstackVllm } from './dstack-vllm.ts'
 import { appraiseNearCloud } from './near-cloud.ts'
 import { appraiseNearDirect } from './near-direct.ts'
+import { appraiseOpenAiRaTls } from './openai-ra-tls.ts'
+import { appraiseSecretAi } from './secretai.ts'
 import { recordedPolicy, type ProviderPolicy } from './policy.ts'
 import type { VerifyRelease } from './release.ts'
 import { appraiseTinfoil } from './tinfoil.ts'
@@ -31,6 +34,9 @@ const KINDS: Readonly<Record<ProviderEvidence['kind'], AppraiseKind>> = Object.f
   'near-cloud': appraiseNearCloud,
   'dstack-vllm': appraiseDstackVllm,
   tinfoil: appraiseTinfoil,
+  chutes: appraiseChutes,
+  'openai-ra-tls': appraiseOpenAiRaTls,
+  secretai: appraiseSecretAi,
 })
 
 /**

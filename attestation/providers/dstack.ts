@@ -49,9 +49,52 @@ const DEVELOPMENT_IMAGES: ReadonlyMap<string, string> = new Map([
 export async function verifyLaunch(
   published: PublishedLaunch,
   quote: AcceptedQuote,
-  { policy }: KindInput,
+  input: KindInput,
 ): Promise<DstackLaunch> {
   const log = await verifyEventLog(await parseDstackLog(published.eventLog), quote)
+  return launchOf(log, published, input)
+}
+
+/**
+ * The same of a log that covers RTMR3 alone, which is where a launch is: the other registers are as good as the row of
+ * the policy that names them. Without a log nothing is known, so that whatever is expected is refused.
+ */
+export async function verifyRuntimeLaunch(
+  eventLog: string | null,
+  quote: AcceptedQuote,
+  input: KindInput,
+): Promise<DstackLaunch | null> {
+  if (eventLog === null) {
+    checkExpected(NOTHING_KNOWN, input.policy.launch)
+    return null
+  }
+  const log = await verifyEventLog(await parseDstackLog(eventLog), quote, [3])
+  return launchOf(log, NOTHING_STATED, input)
+}
+
+const UNKNOWN = { status: 'unknown', reason: 'event_absent' } as const
+const NOTHING_KNOWN = {
+  osImageHash: UNKNOWN,
+  composeHash: UNKNOWN,
+  appId: UNKNOWN,
+  keyProvider: UNKNOWN,
+} as const
+const NOTHING_STATED = {
+  appCompose: undefined,
+  composeHash: null,
+  osImageHash: null,
+  imageName: null,
+} as const
+
+type StatedLaunch = Omit<PublishedLaunch, 'eventLog' | 'appCompose'> & {
+  readonly appCompose: string | undefined
+}
+
+async function launchOf(
+  log: VerifiedEventLog,
+  published: StatedLaunch,
+  { policy }: KindInput,
+): Promise<DstackLaunch> {
   const measured = readLaunch(log)
   checkStated(published.composeHash, measured.composeHash)
   checkStated(published.osImageHash, measured.osImageHash)
@@ -81,7 +124,9 @@ function checkDevelopment(
   if (known || named) throw new PolicyError('os_image_development', 'development', 'production')
 }
 
-function checkExpected(claims: LaunchClaims, policy: LaunchPolicy): void {
+type ExpectedClaims = Pick<LaunchClaims, keyof typeof NOTHING_KNOWN>
+
+function checkExpected(claims: ExpectedClaims, policy: LaunchPolicy): void {
   expect('os_image_not_expected', claims.osImageHash, policy.os_image_hash)
   expect('compose_not_expected', claims.composeHash, policy.compose_hash)
   expect('app_not_expected', claims.appId, policy.app_id)

@@ -26,6 +26,19 @@ export const PROVIDER_EVIDENCE_ERRORS = {
     'binding',
     'the quote does not commit to the keys of the report and to this challenge',
   ),
+  provider_certificate_not_bound: rejected(
+    'binding',
+    'the quote does not commit to the certificate of the service that took it',
+  ),
+  provider_tee_unsupported: entry('unsupported')(
+    'provider',
+    'the evidence is of a TEE that this kind is not verified on',
+  ),
+  provider_instances_absent: rejected('provider', 'no instance shows both a key and evidence'),
+  provider_runtime_not_measured: rejected(
+    'launch',
+    'the guest measures nothing of what runs in it',
+  ),
   provider_channel_not_attested: rejected(
     'channel',
     'the key of the connection is not the attested one',

@@ -10,6 +10,12 @@ export const PROVIDER_KINDS = [
   'dstack-vllm',
   /** A Tinfoil enclave, router or model, on TDX or SEV-SNP. */
   'tinfoil',
+  /** The instances of a Chutes chute: prompts are encrypted to each one's key. */
+  'chutes',
+  /** A TDX workload that carries its quote in its TLS certificate. */
+  'openai-ra-tls',
+  /** A SecretVM on TDX, as SecretAI runs its models: TLS ends inside it. */
+  'secretai',
 ] as const
 
 export type ProviderKind = (typeof PROVIDER_KINDS)[number]

@@ -9,6 +9,7 @@ import { TCB_STATUSES } from '../tdx/tcb.ts'
 import { decodeProviderEvidence, isAciEvidence, type ProviderEvidence } from './evidence.ts'
 import { RELEASE_REPOSITORY } from './release.ts'
 import { TINFOIL_DOCUMENT } from './tinfoil-document.ts'
+import { isUnchallenged, showsNoGpus } from './unchallenged.ts'
 
 const hexList = (bytes: number) =>
   z
@@ -84,6 +85,8 @@ const outerSchema = z.strictObject({
   release: z.union([z.literal('any'), releaseSchema]).default('any'),
   /** `challenge`: evidence must answer this caller. `key`: holding the attested key is enough. */
   freshness: z.enum(['challenge', 'key']).default('challenge'),
+  /** Where one round covers several instances: whether one that fails is left out, or fails them all. */
+  instances: z.enum(['any', 'all']).default('any'),
 })
 
 /**
@@ -103,6 +106,7 @@ export interface ProviderPolicy {
   readonly freshness: 'challenge' | 'key'
   /** `observe`: evidence of a key that no prompt is ever sent to is shown all the same. No document can ask for it. */
   readonly channel: 'require' | 'observe'
+  readonly instances: 'any' | 'all'
 }
 
 /**
@@ -134,7 +138,7 @@ export const tdxOnlyPolicy = (tdx: Policy): ProviderPolicy => ({
  * The policy to judge kept evidence by where nobody has named one: genuine, up to date, no development image, any
  * workload, or a release of the repository that was asked; and of its GPUs what the evidence can show. Where reference values were kept they are compared; else the
  * verdict of NVIDIA's service counts where one was kept; else firmware and revocation stay unchecked, and the claim
- * says so.
+ * says so. Evidence that answers no challenge is judged by who holds its key.
  */
 export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'>): ProviderPolicy {
   const has = (prefix: string): boolean =>
@@ -148,7 +152,13 @@ export function recordedPolicy({ documents }: Pick<ProviderEvidence, 'documents'
     tdx: { workload: 'any' },
     snp: { min_tcb: 'any', measurement: 'any', revocation: 'any', alias_check: 'any' },
     release: repository === undefined ? 'any' : { repository: decodeUtf8(repository) },
-    gpu: hasNoGpus(documents) ? 'unchecked' : has('nvidia/rim') ? {} : judged,
+    gpu:
+      hasNoGpus(documents) || showsNoGpus(documents)
+        ? 'unchecked'
+        : has('nvidia/rim')
+          ? {}
+          : judged,
+    ...(isUnchallenged(documents) ? { freshness: 'key' } : {}),
   })
 }
 
@@ -199,6 +209,7 @@ export const observingPolicy = (policy: ProviderPolicy): ProviderPolicy => ({
   release: 'any',
   freshness: 'key',
   channel: 'observe',
+  instances: 'any',
 })
 
 const OBSERVING_TDX = {

@@ -18,6 +18,8 @@ export interface AttestedProvider {
   readonly refreshSeconds: number
   /** The model's name at the provider, where its evidence is about one; else null. */
   readonly model: string | null
+  /** Of Chutes: the chute, where it is not to be looked up by its name. */
+  readonly chuteId?: string
 }
 
 export interface OpenAiProvider {

@@ -55,6 +55,34 @@ const LIMITS: Readonly<Record<ProviderKind, KindLimits>> = {
       'the weights of the model are measured where the release names them',
     ],
   },
+  chutes: {
+    channel: 'the ML-KEM key of each instance, to which whole requests are encrypted',
+    scope: null,
+    gpuBinding: 'strong',
+    limits: [
+      'which image an instance runs is checked by Chutes alone, and which model it serves by nobody',
+      'its relay sees sizes, times and token counts, and can drop events of a stream unseen',
+      'the weights of the model are not measured',
+    ],
+  },
+  'openai-ra-tls': {
+    channel: 'the TLS key of the certificate that carries the quote',
+    scope: null,
+    gpuBinding: 'none',
+    limits: [
+      'the quote answers no nonce: it is as old as its certificate may be',
+      'the weights of the model are not measured',
+    ],
+  },
+  secretai: {
+    channel: 'the TLS key of the machine',
+    scope: 'one machine may serve several models',
+    gpuBinding: 'strong',
+    limits: [
+      'the quote answers no nonce: it is as old as the start of the machine',
+      'the weights of the model are not measured',
+    ],
+  },
 }
 
 /** One claim of ACI §8.3 as a configuration asks for it. */
@@ -127,12 +155,15 @@ function gpuDemands({ policy }: AttestedProvider, limits: KindLimits): Demand[] 
     {
       claim: 'gpu_bound_to_cpu',
       demanded: wanted === 'any' ? null : `a binding that is at least ${wanted}`,
-      unproven:
-        best === 'strong'
-          ? null
-          : 'this kind ties GPUs by a nonce alone, which GPUs of another machine could answer',
+      unproven: BINDING_LIMITS[best],
     },
   ]
+}
+
+const BINDING_LIMITS: Readonly<Record<KindLimits['gpuBinding'], string | null>> = {
+  none: 'this kind shows no GPUs, so that no prompt is ever sent: say gpu: unchecked',
+  weak: 'this kind ties GPUs by a nonce alone, which GPUs of another machine could answer',
+  strong: null,
 }
 
 function gpuRules(gpu: GpuPolicy): Pick<Demand, 'demanded' | 'unproven'> {

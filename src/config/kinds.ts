@@ -7,5 +7,8 @@ export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentia
   'near-cloud': 'attested',
   'dstack-vllm': 'attested',
   tinfoil: 'attested',
+  chutes: 'attested',
+  'openai-ra-tls': 'attested',
+  secretai: 'attested',
   openai: 'plain',
 }

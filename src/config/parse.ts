@@ -87,8 +87,18 @@ class Reader {
       const policy = this.#policy(entry, `${path}.policy`)
       const { kind, id, origin, refresh_seconds: refreshSeconds } = entry
       const model = 'model' in entry ? entry.model : null
+      const chuteId = 'chute_id' in entry ? entry.chute_id : undefined
       if (policy === null) continue
-      providers.set(id, { kind, id, origin, apiKey, policy, refreshSeconds, model })
+      providers.set(id, {
+        kind,
+        id,
+        origin,
+        apiKey,
+        policy,
+        refreshSeconds,
+        model,
+        ...(chuteId === undefined ? {} : { chuteId }),
+      })
     }
     return providers
   }

@@ -137,6 +137,19 @@ const dstackVllmProvider = z.strictObject({
   model: modelAtProvider,
 })
 const tinfoilProvider = z.strictObject({ kind: z.literal('tinfoil'), ...attested })
+const chutesProvider = z.strictObject({
+  kind: z.literal('chutes'),
+  ...attested,
+  model: modelAtProvider,
+  chute_id: z
+    .string()
+    .regex(/^[0-9a-f-]{1,64}$/, 'the id of the chute, as Chutes shows it')
+    .optional(),
+})
+
+const openAiRaTlsProvider = z.strictObject({ kind: z.literal('openai-ra-tls'), ...attested })
+
+const secretAiProvider = z.strictObject({ kind: z.literal('secretai'), ...attested })
 
 const openaiProvider = z.strictObject({
   id: providerId,
@@ -188,6 +201,9 @@ export const fileSchema = z.strictObject({
         nearCloudProvider,
         dstackVllmProvider,
         tinfoilProvider,
+        chutesProvider,
+        openAiRaTlsProvider,
+        secretAiProvider,
         openaiProvider,
       ]),
     )

@@ -1,7 +1,7 @@
 import type { Bytes, Clock, GpuPolicy } from '@vouchgate/attestation'
 import type { CollateralSource, CollateralWeigh } from '../../client/collateral.ts'
-import type { EvidenceFetch } from '../../client/evidence-fetch.ts'
 import type { AmdSource } from '../amd/kds.ts'
+import type { CertificateFetch, EvidenceFetch } from '../../client/evidence-fetch.ts'
 import type { AttestedProvider } from '../config/index.ts'
 import type { ReleaseSource } from './releases.ts'
 
@@ -29,6 +29,8 @@ export interface CollectDeps {
   readonly attested: EvidenceFetch
   /** From everybody else. */
   readonly web: EvidenceFetch
+  /** What a TLS server shows of itself. */
+  readonly certificate: CertificateFetch
   readonly pcs: CollateralSource
   readonly weigh?: CollateralWeigh | undefined
   readonly gpus: GpuDocuments

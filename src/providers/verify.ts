@@ -57,6 +57,7 @@ const recorded = (sources: Sources, recorder: Recorder): Sources => ({
   ...sources,
   attested: recorder.fetch(sources.attested),
   web: recorder.fetch(sources.web),
+  certificate: recorder.certificate(sources.certificate),
   pcs: recorder.collateral(sources.pcs),
   gpus: async (question) => {
     const documents = await sources.gpus(question)

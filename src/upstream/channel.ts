@@ -8,7 +8,7 @@ import {
 import { Pool, type buildConnector } from 'undici'
 import { pinnedConnector } from '../../client/pinned.ts'
 import { VerificationRefused } from './failure.ts'
-import type { Seal } from './seal.ts'
+import { SealUsedUp, type Seal } from './seal.ts'
 import { send, SendError, type Outbound, type ResponseSink } from './send.ts'
 
 export interface ChannelLimits {
@@ -66,12 +66,15 @@ export class VerifiedChannel {
       await send(this.#pool, outbound, this.#guarded(sink))
       return
     }
-    const sealed = await seal(outbound, binding)
-    const { path, headers, body } = sealed.request
-    const opening = sealed.open(sink)
-    const message = { ...outbound.message, body }
-    await send(this.#pool, { ...outbound, path, headers, message }, this.#guarded(opening))
-    opening.end()
+    const sendSealed = async (): Promise<void> => {
+      const sealed = await seal(outbound, binding)
+      const { path, headers, body } = sealed.request
+      const opening = sealed.open(sink)
+      const message = { ...outbound.message, body }
+      await send(this.#pool, { ...outbound, path, headers, message }, this.#guarded(opening))
+      opening.end()
+    }
+    await onceMore(sendSealed)
   }
 
   get connected(): boolean {
@@ -120,5 +123,14 @@ export class VerifiedChannel {
     if (this.#endpoint.expiresAt <= this.#options.clock.now()) {
       throw new VerificationRefused('evidence_expired', null)
     }
+  }
+}
+
+async function onceMore(sendSealed: () => Promise<void>): Promise<void> {
+  try {
+    await sendSealed()
+  } catch (error) {
+    if (!(error instanceof SealUsedUp)) throw error
+    await sendSealed()
   }
 }

@@ -1,6 +1,6 @@
 import type { E2eeBinding } from '@vouchgate/attestation'
 import type { Prompt } from '../prompt.ts'
-import type { Outbound, ResponseSink } from './send.ts'
+import { SendError, type Outbound, type ResponseSink } from './send.ts'
 
 /** What goes over the wire in place of a message. */
 export interface SealedRequest {
@@ -34,3 +34,13 @@ export interface SealedExchange {
  * `SendError` where what it needs from the provider cannot be had.
  */
 export type Seal = (outbound: Outbound, binding: E2eeBinding) => Promise<SealedExchange>
+
+/**
+ * The provider has refused, before it read the message, what a sealed request carries for one use. Thrown by
+ * `head` of an opening; the message may be sealed and sent once more.
+ */
+export class SealUsedUp extends SendError {
+  constructor() {
+    super('unreachable')
+  }
+}

@@ -15,7 +15,7 @@ import { VerifiedChannel } from '../../src/upstream/channel.ts'
 import { verifyProvider } from '../../src/providers/verify.ts'
 import { AttestedUpstream } from '../../src/upstream/attested.ts'
 import { PlainUpstream } from '../../src/upstream/plain.ts'
-import { attestedFetch, webFetch } from '../../client/evidence-fetch.ts'
+import { attestedFetch, certificateFetch, webFetch } from '../../client/evidence-fetch.ts'
 import { fakeClock } from '../support/clock.ts'
 import { startModelServer, type ModelServer } from '../support/model-server.ts'
 import { createTeeVendor, type PcsServer } from '../support/tee-vendor.ts'
@@ -86,6 +86,7 @@ beforeEach(() => {
       pcs: source,
       attested: attestedFetch(5000),
       web: webFetch(5000),
+      certificate: certificateFetch(5000),
       gpus: async () => [],
       amd: () => Promise.reject(new TypeError('no SNP here')),
       releases: () => Promise.reject(new TypeError('no release here')),
