@@ -1,6 +1,7 @@
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
+import { PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
 import { RELEASE_EQUIVALENT, RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
@@ -29,6 +30,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ...NEAR_SUITES,
   ...RELEASE_SUITES,
   ...CHUTES_SUITES,
+  ...PROVIDER_SUITES,
   ['attestation/aci', ACI],
   ['attestation/verify.ts', ['test/attestation/endpoint', 'test/attestation/eventlog-endpoint']],
   ['attestation', QUOTES],
@@ -241,7 +243,6 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
     '&&\n    names(keyProviderId(launch), document.data.key_provider_id)',
     '',
   ],
-  ['attestation/aci/session.ts', '    agreesWithLog(document, endpoint) &&\n', ''],
   ['attestation/verify.ts', 'if (text === undefined) return null', 'return null'],
   // attestation/azure
   ['attestation/azure/snp.ts', '  await checkRuntimeData(hcl, snp)\n', ''],
@@ -251,6 +252,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['attestation/azure/hcl.ts', 'keys.length !== 1 || ', ''],
   ['attestation/azure/hcl.ts', 'dataVersion !== 1 || hashType !== SHA256 || ', ''],
   ...NVIDIA_STEPS,
+  ...PROVIDER_STEPS,
   ...RELEASE_STEPS,
   ...CHUTES_STEPS,
   ...SESSION_STEPS,

@@ -1,5 +1,6 @@
 import {
   appraiseEvidence,
+  isVerificationError,
   isVerifiedAciService,
   observingPolicy,
   PROVIDER_KINDS,
@@ -55,7 +56,14 @@ async function appraise(options: Options): Promise<Report> {
   const kind = options.provider ?? kindOf(capture)
   if (kind === null) throw new CliError('provider_kind_required')
   const policy = options.policy === undefined ? RECORDED : await readSessionPolicy(options.policy)
-  const evidence = await collectFromCapture(kind, capture)
+  const evidence = await collectFromCapture(kind, capture).catch((error: unknown) => {
+    // What cannot even be gathered was refused as well: the answer has the same shape.
+    if (isVerificationError(error)) return failureOf(error)
+    throw error
+  })
+  if ('code' in evidence) {
+    return report({ kind, capture, verdict: { endpoints: null, failure: evidence }, shown: [] })
+  }
   const wanted = policy(capture.provider, evidence)
   const verdict = await judge(evidence, capture, wanted)
   // What is refused is shown all the same, as far as it is genuine; it is not accepted by being shown.

@@ -92,11 +92,11 @@ test('endorsements and releases are asked for once, however often a session is r
   expect(world.releases.requests).toHaveLength(4)
 })
 
-test('one that never has the key it attests is given up after one more verification', async () => {
+test('one that never has the key it attests is given up after two more verifications', async () => {
   const world = await startWorld()
   world.enclave.behaviour.reply = 'mute-key'
   expect(await refusal(chat(world))).toEqual(UNVERIFIED)
-  expect(world.enclave.attestations()).toBe(2)
+  expect(world.enclave.attestations()).toBe(3)
   expect(world.enclave.requests).toEqual([])
 })
 
