@@ -164,7 +164,7 @@ test('the description warns of a quote source that the launch contract forbids',
 
 test('config.example.yaml is valid', () => {
   const text = readFileSync(new URL('../../config.example.yaml', import.meta.url), 'utf8')
-  const config = parseConfig(text, { CONFIDENTIAL_API_KEY: 'x' }, () => 'y')
+  const config = parseConfig(text, { CONFIDENTIAL_API_KEY: 'x', NEAR_API_KEY: 'x' }, () => 'y')
   expect([...config.models.keys()]).toEqual(['example/confidential-model', 'ordinary-model'])
 })
 
