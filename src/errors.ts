@@ -53,6 +53,11 @@ const ERRORS = {
   unsupported_media_type: invalid(415, 'send application/json without content encoding'),
   quote_busy: entry(429, 'rate_limit_error', true, 'too many quotes are waiting'),
   upstream_rate_limited: entry(429, 'rate_limit_error', true, 'the provider limits its rate'),
+  request_not_supported: invalid(400, 'no provider of this model can be asked this'),
+  not_stateless: invalid(
+    400,
+    'this needs the gateway to keep content between requests; by its retention policy it keeps none',
+  ),
   request_rejected: invalid(400, 'the provider does not accept this request'),
   internal: entry(500, 'server_error', false, 'an internal error'),
   upstream_unreachable: upstream(502, 'the provider cannot be reached'),
