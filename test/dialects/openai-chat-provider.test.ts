@@ -52,7 +52,8 @@ const BODY_FOLDERS: [string, VariantName][] = [
 
 type Case = Recording & { readonly variant: VariantName }
 
-const isChat = ({ body }: Recording): boolean => /"(?:delta|message)"\s*:\s*\{/.test(body.toString())
+const isChat = ({ body }: Recording): boolean =>
+  /"(?:delta|message)"\s*:\s*\{/.test(body.toString())
 const CASES: Case[] = [
   ...FOLDERS.flatMap(([folder, variant]) =>
     exchanges(folder)
@@ -70,7 +71,10 @@ const ECHOES = ['text_response.response.txt', 'invalid_response.response.json']
 const isEcho = ({ name }: Case): boolean => ECHOES.some((echo) => name.endsWith(echo))
 
 /** Two streams that end in an error. */
-const FAILING = ['tool_use_failed_error_streaming.0.response.sse', 'openrouter_stream_error.response.sse']
+const FAILING = [
+  'tool_use_failed_error_streaming.0.response.sse',
+  'openrouter_stream_error.response.sse',
+]
 const isFailing = ({ name }: Case): boolean => FAILING.some((file) => name.endsWith(file))
 
 const good = CASES.filter((one) => one.status === 200 && !isEcho(one) && !isFailing(one))
@@ -89,7 +93,9 @@ interface RawUsage {
 }
 interface RawDelta {
   content?: string | { type: string; text?: string }[] | null
-  tool_calls?: { id?: string; index?: number; function: { name?: string; arguments?: string } }[] | null
+  tool_calls?:
+    | { id?: string; index?: number; function: { name?: string; arguments?: string } }[]
+    | null
 }
 interface RawChunk {
   choices: { delta?: RawDelta; message?: RawDelta }[]
@@ -100,20 +106,21 @@ interface RawChunk {
 const rawText = ({ content }: RawDelta): string =>
   typeof content === 'string' ? content : (content ?? []).map((part) => part.text ?? '').join('')
 
-function expectUsage(usage: CanonicalUsage | null, raw: RawUsage | null | undefined): void {
-  const sum = usage ?? { uncachedInput: 0, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 }
-  expect(sum.uncachedInput + sum.cacheRead + sum.cacheWrite).toBe(raw?.prompt_tokens ?? 0)
-  expect(sum.cacheRead).toBe(
-    raw?.prompt_tokens_details?.cached_tokens ??
-      raw?.prompt_cache_hit_tokens ??
-      raw?.cached_tokens ??
-      0,
-  )
-  const outside = (raw?.total_tokens ?? 0) - (raw?.prompt_tokens ?? 0) - (raw?.completion_tokens ?? 0)
-  expect(sum.output + sum.reasoning).toBe((raw?.completion_tokens ?? 0) + outside)
-  expect(sum.reasoning).toBe(
-    Math.min(raw?.completion_tokens_details?.reasoning_tokens ?? outside, sum.output + sum.reasoning),
-  )
+const NOTHING: RawUsage = { prompt_tokens: 0, completion_tokens: 0, total_tokens: 0 }
+
+const rawCached = (raw: RawUsage): number =>
+  raw.prompt_tokens_details?.cached_tokens ?? raw.prompt_cache_hit_tokens ?? raw.cached_tokens ?? 0
+
+function expectUsage(usage: CanonicalUsage | null, given: RawUsage | null | undefined): void {
+  expect(usage === null).toBe(given === null || given === undefined)
+  const raw = given ?? NOTHING
+  const { uncachedInput = 0, cacheRead = 0, cacheWrite = 0, output = 0, reasoning = 0 } = usage ?? {}
+  expect(uncachedInput + cacheRead + cacheWrite).toBe(raw.prompt_tokens)
+  expect(cacheRead).toBe(rawCached(raw))
+  const outside = raw.total_tokens - raw.prompt_tokens - raw.completion_tokens
+  expect(output + reasoning).toBe(raw.completion_tokens + outside)
+  const stated = raw.completion_tokens_details?.reasoning_tokens ?? outside
+  expect(reasoning).toBe(Math.min(stated, output + reasoning))
 }
 
 const chunksOf = ({ body }: Recording): RawChunk[] =>
@@ -234,14 +241,22 @@ const decode = (value: unknown): CanonicalAnswer =>
 describe('failures', () => {
   test.each([
     [400, { error: { message: 'm', code: 'context_length_exceeded' } }, 'context_length'],
-    [400, { error: { message: "This model's maximum context length is 8192 tokens" } }, 'context_length'],
+    [
+      400,
+      { error: { message: "This model's maximum context length is 8192 tokens" } },
+      'context_length',
+    ],
     [413, { object: 'error', message: 'the prompt is too long', code: 400 }, 'context_length'],
     [
       400,
       { error: { code: 'content_filter', innererror: { code: 'ResponsibleAIPolicyViolation' } } },
       'content_filter',
     ],
-    [400, { error: { message: 'm', innererror: { code: 'ResponsibleAIPolicyViolation' } } }, 'content_filter'],
+    [
+      400,
+      { error: { message: 'm', innererror: { code: 'ResponsibleAIPolicyViolation' } } },
+      'content_filter',
+    ],
     [401, { error: { message: 'Incorrect API key provided: sk-1234' } }, 'auth'],
     [403, {}, 'auth'],
     [402, { error: { message: 'Insufficient Balance' } }, 'quota'],
@@ -249,7 +264,11 @@ describe('failures', () => {
     [429, { error: { type: 'tokens', code: 'rate_limit_exceeded' } }, 'rate_limit'],
     [429, '<html>', 'rate_limit'],
     [404, { error: { code: 'DeploymentNotFound' } }, 'not_found'],
-    [422, { object: 'error', message: { detail: [{ msg: 'bad', input: 'secret' }] } }, 'bad_request'],
+    [
+      422,
+      { object: 'error', message: { detail: [{ msg: 'bad', input: 'secret' }] } },
+      'bad_request',
+    ],
     [422, { detail: [{ msg: 'bad', input: 'secret' }] }, 'bad_request'],
     [400, [{ error: { code: 400, message: 'bad', status: 'INVALID_ARGUMENT' } }], 'bad_request'],
     [400, { error: 'bad' }, 'bad_request'],
@@ -295,27 +314,45 @@ describe('what providers do differently', () => {
       frame(
         JSON.stringify({
           id: 'x',
-          choices: [{ index: 0, delta: { tool_calls: [{ index: 0, id, function: { name, arguments: args } }] } }],
+          choices: [
+            {
+              index: 0,
+              delta: { tool_calls: [{ index: 0, id, function: { name, arguments: args } }] },
+            },
+          ],
         }),
       )
-    const finish = frame(JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
+    const finish = frame(
+      JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }),
+    )
     const body = call('a', 'one', '{"a":1}') + call('b', 'two', '') + finish + DONE
     const events = decodeIn(provider.stream(target()), [Buffer.from(body)])
     expect(callsOf(events)).toEqual([
       ['one', { a: 1 }],
       ['two', {}],
     ])
-    expect(events.at(-1)).toEqual({ type: 'finish', choice: 0, reason: 'tool_calls', stopSequence: null })
+    expect(events.at(-1)).toEqual({
+      type: 'finish',
+      choice: 0,
+      reason: 'tool_calls',
+      stopSequence: null,
+    })
   })
 
   test('a provider that need not say [DONE] must have finished', () => {
     const generic = new OpenAiChatProvider('generic')
-    const text = frame(JSON.stringify({ id: 'x', choices: [{ index: 0, delta: { content: 'a' } }] }))
-    const finish = frame(JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }))
+    const text = frame(
+      JSON.stringify({ id: 'x', choices: [{ index: 0, delta: { content: 'a' } }] }),
+    )
+    const finish = frame(
+      JSON.stringify({ choices: [{ index: 0, delta: {}, finish_reason: 'stop' }] }),
+    )
     expect(() => decodeIn(generic.stream(target()), [Buffer.from(text)])).toThrow('complete')
     expect(() => decodeIn(generic.stream(target()), [Buffer.from(text + DONE)])).toThrow('complete')
     expect(textOf(decodeIn(generic.stream(target()), [Buffer.from(text + finish)]))).toBe('a')
-    expect(() => decodeIn(provider.stream(target()), [Buffer.from(text + finish)])).toThrow('complete')
+    expect(() => decodeIn(provider.stream(target()), [Buffer.from(text + finish)])).toThrow(
+      'complete',
+    )
   })
 
   test('arguments that are an object become text, none become an empty object', () => {
@@ -337,9 +374,26 @@ describe('what providers do differently', () => {
 describe('hostile answers', () => {
   const json = fc.jsonValue({ maxDepth: 6 })
   const names = fc.constantFrom(
-    'choices', 'message', 'delta', 'content', 'tool_calls', 'function', 'name', 'arguments', 'index', 'id',
-    'usage', 'error', '__proto__', 'constructor', 'reasoning_details', 'type', 'text', 'finish_reason',
-    'prompt_tokens', 'logprobs',
+    'choices',
+    'message',
+    'delta',
+    'content',
+    'tool_calls',
+    'function',
+    'name',
+    'arguments',
+    'index',
+    'id',
+    'usage',
+    'error',
+    '__proto__',
+    'constructor',
+    'reasoning_details',
+    'type',
+    'text',
+    'finish_reason',
+    'prompt_tokens',
+    'logprobs',
   )
   const { tree } = fc.letrec<{ tree: unknown }>((tie) => ({
     tree: fc.oneof(
@@ -362,7 +416,9 @@ describe('hostile answers', () => {
       fc.property(fc.oneof(json, tree), (value) => {
         const body = Buffer.from(JSON.stringify(value))
         only(() => provider.decode(body, target()))
-        only(() => decodeIn(provider.stream(target()), [Buffer.from(`data: ${body.toString()}\n\n${DONE}`)]))
+        only(() =>
+          decodeIn(provider.stream(target()), [Buffer.from(`data: ${body.toString()}\n\n${DONE}`)]),
+        )
         provider.classify(400, {}, body)
         expect(Object.hasOwn(Object.prototype, 'choices')).toBe(false)
       }),

@@ -11,7 +11,9 @@ function converted(schema: unknown): unknown {
   if (Array.isArray(schema)) return schema.map(converted)
   if (typeof schema !== 'object' || schema === null) return schema
   const entries = Object.entries(schema)
-    .filter(([name]) => name !== '$recursiveAnchor' && name !== 'nullable' && name !== 'discriminator')
+    .filter(
+      ([name]) => name !== '$recursiveAnchor' && name !== 'nullable' && name !== 'discriminator',
+    )
     .map(([name, value]): [string, unknown] =>
       name === '$recursiveRef' ? ['$comment', 'recursive'] : [name, converted(value)],
     )

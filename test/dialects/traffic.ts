@@ -15,7 +15,11 @@ export interface Recording {
 
 export const target = (model = 'asked/model'): Target => {
   let count = 0
-  return { model, random: (length) => new Uint8Array(length).fill(++count), now: () => 1_700_000_000 }
+  return {
+    model,
+    random: (length) => new Uint8Array(length).fill(++count),
+    now: () => 1_700_000_000,
+  }
 }
 
 /** An exchange with its request, out of `<folder>/<name>.{meta,request,response}.*`. */

@@ -22,6 +22,7 @@ import {
   optionalList,
   optionalOne,
   optionalText,
+  textOf,
   wordOf,
   type Json,
 } from './json.ts'
@@ -52,10 +53,11 @@ export function readMessages(value: Json): Message[] {
 }
 
 function readMessage(message: JsonObject): Message {
-  switch (message['role']) {
+  const role = textOf(message['role']) ?? ''
+  switch (role) {
     case 'system':
     case 'developer':
-      return { role: message['role'], parts: readParts(message['content'], readText) }
+      return { role, parts: readParts(message['content'], readText) }
     case 'user':
       return {
         role: 'user',
@@ -92,7 +94,7 @@ export function cacheMark(part: JsonObject): { cache?: CacheMark } {
 }
 
 function readUserPart(part: JsonObject): UserPart {
-  switch (part['type']) {
+  switch (textOf(part['type']) ?? '') {
     case 'text':
       return readText(part)
     case 'image_url':
@@ -117,9 +119,15 @@ function readImage(part: JsonObject): ImagePart {
   return {
     type: 'image',
     source: readSource(mustWord(url)),
-    detail: optionalOne(detail, ['auto', 'low', 'high']),
+    detail: readDetail(detail),
     ...cacheMark(part),
   }
+}
+
+/** `original` is above `high`, and known to the newest models alone. */
+export function readDetail(detail: Json): ImagePart['detail'] {
+  const asked = optionalOne(detail, ['auto', 'low', 'high', 'original'])
+  return asked === 'original' ? 'high' : asked
 }
 
 const DATA_URL = /^data:([\w.+-]+\/[\w.+-]+)(?:;[\w=.+-]+)*;base64,/i

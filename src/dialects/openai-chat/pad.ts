@@ -10,10 +10,7 @@ const BLOCK = 32
  * The `obfuscation` member of a frame that carries `texts`: whoever watches the encrypted connection sees frame sizes,
  * and without it the length of each token. Texts and padding together always fill whole blocks.
  */
-export function obfuscation(
-  pad: Pad | null,
-  texts: readonly string[],
-): { obfuscation?: string } {
+export function obfuscation(pad: Pad | null, texts: readonly string[]): { obfuscation?: string } {
   if (pad === null) return {}
   const length = texts.reduce((sum, text) => sum + Buffer.byteLength(JSON.stringify(text)) - 2, 0)
   const blocks = Math.max(1, Math.ceil(length / BLOCK))

@@ -126,7 +126,9 @@ function writeHistory(
   hasCalls: boolean,
   variant: Variant,
 ): JsonObject {
-  if (reasoning.length === 0) return {}
+  if (reasoning.length === 0 && !(hasCalls && variant.history === 'reasoning_content_of_calls')) {
+    return {}
+  }
   const text = reasoning.map((part) => part.text).join('')
   switch (variant.history) {
     case 'nowhere':

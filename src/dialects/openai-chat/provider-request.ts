@@ -44,7 +44,7 @@ function allowed({ members }: Variant, body: JsonObject): JsonObject {
 }
 
 /** Members of responses that chat completions have under the same name. */
-const SHARED = [
+export const SHARED = [
   'metadata',
   'prompt_cache_key',
   'prompt_cache_retention',
@@ -86,7 +86,7 @@ const writeChoice = (choice: ToolChoice): JsonObject | string =>
   choice.type === 'tool' ? { type: 'function', function: { name: choice.name } } : choice.type
 
 /** OpenAI's reasoning models refuse `max_tokens`, older servers do not know its successor. */
-const REASONS = /(?:^|\/)(?:o[1-9]|gpt-[5-9])/
+export const REASONS = /(?:^|\/)(?:o[1-9]|gpt-[5-9])/
 
 function writeSampling(
   { sampling, dialect }: CanonicalRequest,
@@ -136,6 +136,7 @@ function writeStream(stream: boolean, variant: Variant): JsonObject {
 }
 
 function writeWish(wish: ReasoningWish, variant: Variant): JsonObject {
+  const isOpen = wish.effort === null && wish.budgetTokens === null
   switch (variant.wish) {
     case 'nowhere':
       return {}
@@ -146,17 +147,19 @@ function writeWish(wish: ReasoningWish, variant: Variant): JsonObject {
         reasoning: {
           ...given('effort', wish.effort),
           ...given('max_tokens', wish.effort === null ? wish.budgetTokens : null),
+          ...(isOpen ? { enabled: true } : {}),
         },
       }
     case 'reasoning_effort':
-      return { reasoning_effort: nearest(effortOf(wish), variant.efforts) }
+      return isOpen ? {} : { reasoning_effort: nearest(effortOf(wish), variant.efforts) }
   }
 }
 
-/** An effort for a budget in tokens, where only efforts can be said. */
+/** An effort for a budget in tokens, where only efforts can be said; OpenAI's default for neither. */
 export function effortOf({ effort, budgetTokens }: ReasoningWish): Effort {
   if (effort !== null) return effort
-  if (budgetTokens === null || budgetTokens > 8192) return 'high'
+  if (budgetTokens === null) return 'medium'
+  if (budgetTokens > 8192) return 'high'
   if (budgetTokens === 0) return 'none'
   return budgetTokens > 2048 ? 'medium' : 'low'
 }

@@ -36,27 +36,32 @@ export function readDetails(details: Json): ReasoningDetail[] {
  * Details say everything that the texts say; a text beside details without one belongs to the first of them.
  */
 export function readReasoning(message: JsonObject): ReasoningPart[] {
-  const parts: (ReasoningPart & { index: number | null })[] = []
-  for (const detail of readDetails(message['reasoning_details'])) {
-    const last = parts.at(-1)
-    if (last !== undefined && detail.index !== null && last.index === detail.index) {
-      parts[parts.length - 1] = {
-        ...last,
-        text: last.text + detail.text,
-        signature: detail.signature ?? last.signature,
-        encrypted: detail.encrypted ?? last.encrypted,
-        id: detail.id ?? last.id,
-      }
-    } else {
-      parts.push({ type: 'reasoning', ...detail })
-    }
-  }
+  const read = mergedDetails(message['reasoning_details'])
   const text = wordOf(message['reasoning_content']) ?? wordOf(message['reasoning'])
-  const read = parts.map(({ index: _, ...part }): ReasoningPart => part).filter(saysSomething)
   if (text === null || read.some((part) => part.text !== '')) return read
   const [first = EMPTY, ...rest] = read
   return [{ ...first, text }, ...rest]
 }
+
+/** Entries of one number that follow one another are one part: OpenRouter gives text and proof apart. */
+function mergedDetails(details: Json): ReasoningPart[] {
+  const parts: ReasoningPart[] = []
+  let before: number | null = null
+  for (const { index, ...detail } of readDetails(details)) {
+    const last = index !== null && index === before ? parts.pop() : undefined
+    parts.push(last === undefined ? { type: 'reasoning', ...detail } : both(last, detail))
+    before = index
+  }
+  return parts.filter(saysSomething)
+}
+
+const both = (a: ReasoningPart, b: Omit<ReasoningDetail, 'index'>): ReasoningPart => ({
+  ...a,
+  text: a.text + b.text,
+  signature: b.signature ?? a.signature,
+  encrypted: b.encrypted ?? a.encrypted,
+  id: b.id ?? a.id,
+})
 
 const EMPTY: ReasoningPart = {
   type: 'reasoning',

@@ -160,10 +160,12 @@ export function readSchemaFormat(wanted: JsonObject): ResponseFormat {
 function readWish(body: JsonObject): ReasoningWish | null {
   const effort = optionalOne(body['reasoning_effort'], EFFORTS)
   const wish = given(body['reasoning']) ? mustObject(body['reasoning']) : {}
-  const off = optionalBoolean(wish['enabled']) === false ? 'none' : null
+  const enabled = optionalBoolean(wish['enabled'])
+  const off = enabled === false ? 'none' : null
   const asked = effort ?? optionalOne(wish['effort'], EFFORTS) ?? off
   const budgetTokens = optionalWhole(wish['max_tokens'], 0, MAX_TOKENS)
-  return asked === null && budgetTokens === null ? null : { effort: asked, budgetTokens }
+  const isWished = asked !== null || budgetTokens !== null || enabled === true
+  return isWished ? { effort: asked, budgetTokens } : null
 }
 
 function readLogprobs(body: JsonObject): number | null {

@@ -32,7 +32,7 @@ export interface Variant {
 type History =
   | 'nowhere'
   | 'reasoning_content'
-  /** Only in turns that called tools: in others it is an error. */
+  /** Only in turns that called tools, and in all of those: anything else was answered with 400 by one model or another. */
   | 'reasoning_content_of_calls'
   | 'reasoning'
   | 'reasoning_details'
