@@ -113,11 +113,19 @@ export class GatewayError extends Error {
   }
 }
 
-/** The OpenAI error body; all four members are required by OpenAI's schema. */
-export function errorBody(code: ErrorCode): string {
+/** The members of an OpenAI error; all four are required by OpenAI's schema. */
+export function errorMembers(code: ErrorCode): {
+  message: string
+  type: string
+  param: string | null
+  code: string
+} {
   const { message, type } = ERRORS[code]
-  return JSON.stringify({ error: { message, type, param: null, code } })
+  return { message, type, param: null, code }
 }
+
+/** The OpenAI error body. */
+export const errorBody = (code: ErrorCode): string => JSON.stringify({ error: errorMembers(code) })
 
 /** Anything unexpected becomes `internal`; the error itself is dropped, because messages quote input. */
 export const asGatewayError = (error: unknown): GatewayError =>

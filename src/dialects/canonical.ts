@@ -23,6 +23,8 @@ export interface CanonicalRequest {
   readonly streamUsage: boolean
   /** Members that only the client's own dialect knows, by name, for a provider that speaks it as well. */
   readonly extra: Readonly<Record<string, JsonValue>>
+  /** The dialect that `extra` is of. Without it no provider dialect can use `extra`. */
+  readonly dialect?: 'openai-chat' | 'openai-responses' | 'anthropic-messages'
 }
 
 export interface Sampling {
