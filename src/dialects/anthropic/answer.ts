@@ -29,7 +29,7 @@ function toolPart(block: JsonObject, input: string, target: Target): AssistantPa
 
 /** Null: a block that only tools of Anthropic's own make, which no client can have asked for here. */
 function partOf(block: JsonObject, input: string, target: Target): AssistantPart | null {
-  switch (block['type']) {
+  switch (textOf(block['type'])) {
     case 'text':
       return { type: 'text', text: must.text(block['text']) }
     case 'thinking': {

@@ -17,7 +17,9 @@ export type Block = JsonObject
 
 export const cacheControl = (cache: CacheMark | undefined): JsonObject => {
   if (cache === undefined) return {}
-  return { cache_control: cache === '5m' ? { type: 'ephemeral' } : { type: 'ephemeral', ttl: '1h' } }
+  return {
+    cache_control: cache === '5m' ? { type: 'ephemeral' } : { type: 'ephemeral', ttl: '1h' },
+  }
 }
 
 /** Anthropic refuses text of nothing but white space. */

@@ -106,9 +106,5 @@ export function classify(
   const found = TYPES.get(textOf(error['type']))
   // A type that contradicts its status (a proxy's) does not turn a server's fault into the client's.
   const agrees = found !== undefined && found.status >= 500 === status >= 500
-  return failure(
-    kind(status, agrees ? found.class : classOf(status)),
-    message,
-    retryAfter(headers),
-  )
+  return failure(kind(status, agrees ? found.class : classOf(status)), message, retryAfter(headers))
 }

@@ -72,11 +72,7 @@ function bodyOf(request: CanonicalRequest, target: Target) {
   const tools = planTools(request, traits)
   const conversation = conversationOf(request)
   const lost = traits.thinking === 'manual' && hasLostThoughts(conversation)
-  const { maxTokens, thinking, output } = thinkingMembers(
-    request,
-    traits,
-    !tools.forced && !lost,
-  )
+  const { maxTokens, thinking, output } = thinkingMembers(request, traits, !tools.forced && !lost)
   const format = tools.format === null ? {} : { format: tools.format }
   const outputConfig = { ...output, ...format }
   const counted: JsonObject = {

@@ -46,7 +46,7 @@ export class StreamBlocks {
     const index = this.#index(event)
     if (this.#open.has(index) || ++this.#started > MAX_BLOCKS) must.fail()
     const block = must.object(event['content_block'])
-    switch (block['type']) {
+    switch (textOf(block['type'])) {
       case 'text':
         this.#open.set(index, { kind: 'text' })
         return textEvents(textOf(block['text']))
@@ -66,7 +66,7 @@ export class StreamBlocks {
   delta(event: JsonObject): readonly CanonicalEvent[] {
     const open = this.#open.get(this.#index(event)) ?? must.fail()
     const delta = membersOf(event['delta'])
-    switch (delta['type']) {
+    switch (textOf(delta['type'])) {
       case 'text_delta':
         return open.kind === 'text' ? textEvents(must.text(delta['text'])) : refuse(open)
       case 'thinking_delta':
@@ -128,9 +128,7 @@ export class StreamBlocks {
     const call = this.#calls++
     this.#open.set(index, { kind: 'call', call, input, written: false })
     const id = textOf(block['id']) || newId('toolu_', this.#target)
-    return [
-      { type: 'tool_call', choice: 0, call, id, name: unescapeName(name), signature: null },
-    ]
+    return [{ type: 'tool_call', choice: 0, call, id, name: unescapeName(name), signature: null }]
   }
 }
 

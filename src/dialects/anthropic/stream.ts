@@ -92,7 +92,12 @@ export class AnthropicStream implements StreamDecoder {
   /** A proxy before the provider has begun anew in the midst of the answer. What was sent cannot be taken back. */
   #restarted(): readonly CanonicalEvent[] {
     this.#state = 'after'
-    const failure = { class: 'server', status: 502, retryAfterSeconds: null, message: null } as const
+    const failure = {
+      class: 'server',
+      status: 502,
+      retryAfterSeconds: null,
+      message: null,
+    } as const
     return [{ type: 'failure', failure }]
   }
 

@@ -31,7 +31,9 @@ const jsonTool = (format: ResponseFormat): JsonObject => ({
     (format.type === 'json_schema' ? format.description : null) ??
     'Give the answer, as a JSON object, by calling this tool.',
   input_schema:
-    format.type === 'json_schema' ? schemaOf(format.schema) : { type: 'object', additionalProperties: true },
+    format.type === 'json_schema'
+      ? schemaOf(format.schema)
+      : { type: 'object', additionalProperties: true },
 })
 
 /** Calls in the conversation need their tools declared, also where the client has none left. */

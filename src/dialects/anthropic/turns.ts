@@ -47,7 +47,10 @@ const resultsFirst = (turn: Turn): Turn => {
   return turn.role === 'user'
     ? {
         ...turn,
-        content: [...turn.content.filter(isResult), ...turn.content.filter((each) => !isResult(each))],
+        content: [
+          ...turn.content.filter(isResult),
+          ...turn.content.filter((each) => !isResult(each)),
+        ],
       }
     : turn
 }

@@ -40,7 +40,13 @@ export class UsageCounts {
 
 /** The counts as Anthropic writes them. */
 export function wireUsage(usage: CanonicalUsage | null): JsonObject {
-  const { uncachedInput = 0, cacheRead = 0, cacheWrite = 0, output = 0, reasoning = 0 } = usage ?? {}
+  const {
+    uncachedInput = 0,
+    cacheRead = 0,
+    cacheWrite = 0,
+    output = 0,
+    reasoning = 0,
+  } = usage ?? {}
   return {
     input_tokens: uncachedInput,
     cache_creation_input_tokens: cacheWrite,
