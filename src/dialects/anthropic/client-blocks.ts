@@ -58,7 +58,7 @@ export class BlockWriter {
       waiting.filter((event) => event.type === 'tool_arguments'),
       (event) => event.call,
     )
-    const ordered = waiting.flatMap((event) => {
+    const ordered = waiting.flatMap((event): BlockEvent[] => {
       if (event.type === 'tool_call') return [event, ...(fragments.get(event.call) ?? [])]
       return event.type === 'tool_arguments' ? [] : [event]
     })

@@ -1,9 +1,15 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import type { ErrorCode } from '../../errors.ts'
-import type { CanonicalEvent, CanonicalUsage, JsonObject, ProviderFailure } from '../canonical.ts'
+import type {
+  CanonicalEvent,
+  CanonicalUsage,
+  FailureClass,
+  JsonObject,
+  ProviderFailure,
+} from '../canonical.ts'
 import type { StreamEncoder } from '../dialect.ts'
 import { sseFrame } from '../sse.ts'
-import { BlockWriter } from './client-blocks.ts'
+import { BlockWriter, type BlockEvent } from './client-blocks.ts'
 import { errorJson } from './client-error.ts'
 import { stopReasonOf, type Finish } from './stop.ts'
 import { wireUsage } from './usage.ts'
@@ -11,6 +17,20 @@ import { wireUsage } from './usage.ts'
 const NOTHING = Buffer.alloc(0)
 
 type StartEvent = Extract<CanonicalEvent, { type: 'start' }>
+type FinishEvent = Extract<CanonicalEvent, { type: 'finish' }>
+
+/** What a failure in the midst of a stream is for the client. */
+const CODES: Readonly<Record<FailureClass, ErrorCode>> = {
+  auth: 'upstream_credentials',
+  quota: 'upstream_credentials',
+  rate_limit: 'upstream_rate_limited',
+  context_length: 'request_rejected',
+  content_filter: 'request_rejected',
+  overloaded: 'upstream_overloaded',
+  bad_request: 'request_rejected',
+  not_found: 'upstream_error',
+  server: 'upstream_error',
+}
 
 const frame = (event: JsonObject & { readonly type: string }): string =>
   sseFrame(JSON.stringify(event), event.type)
@@ -39,28 +59,18 @@ export class MessagesEncoder implements StreamEncoder {
   #done = false
 
   push(event: CanonicalEvent): Buffer {
-    if (this.#done || ('choice' in event && event.choice !== 0)) return NOTHING
-    switch (event.type) {
-      case 'start':
-        this.#usage = event.usage
-        return Buffer.from(messageStart(event))
-      case 'usage':
-        this.#usage = event.usage
-        return NOTHING
-      case 'finish':
-        if (event.reason === 'error') return this.fail('upstream_error', null)
-        this.#finish = event
-        return NOTHING
-      case 'failure':
-        return this.fail('upstream_error', event.failure)
-      case 'text':
-      case 'refusal':
-      case 'reasoning':
-      case 'reasoning_proof':
-      case 'tool_call':
-      case 'tool_arguments':
-        return Buffer.from(this.#blocks.push(event).map(frame).join(''))
-    }
+    if (this.#done) return NOTHING
+    if ('choice' in event) return event.choice === 0 ? this.#choice(event) : NOTHING
+    if (event.type === 'failure') return this.fail(CODES[event.failure.class], event.failure)
+    this.#usage = event.usage
+    return event.type === 'start' ? Buffer.from(messageStart(event)) : NOTHING
+  }
+
+  #choice(event: BlockEvent | FinishEvent): Buffer {
+    if (event.type !== 'finish') return Buffer.from(this.#blocks.push(event).map(frame).join(''))
+    if (event.reason === 'error') return this.fail('upstream_error', null)
+    this.#finish = event
+    return NOTHING
   }
 
   end(): Buffer {
