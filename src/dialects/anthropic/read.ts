@@ -77,15 +77,10 @@ export class Must {
     return value === undefined || value === null ? [] : this.list(value)
   }
 
-  /** Without recursion itself. */
-  shallow(value: JsonValue): JsonValue {
-    let level: JsonValue[] = [value]
-    for (let depth = 0; level.length > 0; depth++) {
-      if (depth > MAX_DEPTH) this.fail()
-      level = level.flatMap((each) =>
-        typeof each === 'object' && each !== null ? Object.values(each) : [],
-      )
-    }
+  shallow(value: JsonValue, depth = 0): JsonValue {
+    if (typeof value !== 'object' || value === null) return value
+    if (depth > MAX_DEPTH) this.fail()
+    for (const each of Object.values(value)) this.shallow(each, depth + 1)
     return value
   }
 }
@@ -98,5 +93,6 @@ export function parseShallow(text: string, must: Must): JsonValue {
   } catch {
     return must.fail()
   }
-  return must.shallow(value)
+  // Every level takes at least two characters.
+  return text.length <= 2 * MAX_DEPTH ? value : must.shallow(value)
 }

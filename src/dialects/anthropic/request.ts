@@ -63,7 +63,9 @@ function thinkingMembers(request: CanonicalRequest, traits: ModelTraits, mayThin
     thinking: native ? (extra['thinking'] ?? null) : plan.thinking,
     output: native
       ? membersOf(extra['output_config'])
-      : { ...(plan.effort === null ? {} : { effort: plan.effort }) },
+      : plan.effort === null
+        ? {}
+        : { effort: plan.effort },
   }
 }
 

@@ -32,9 +32,18 @@ export class AnthropicStream implements StreamDecoder {
   }
 
   end(): readonly CanonicalEvent[] {
-    const events = this.#read(this.#parser.end())
+    const events = this.#last()
     if (this.#state !== 'after') throw new GatewayError('upstream_broken')
     return events
+  }
+
+  /** A frame that the connection ended within may be cut, which is no fault of its writer. */
+  #last(): CanonicalEvent[] {
+    try {
+      return this.#read(this.#parser.end())
+    } catch {
+      throw new GatewayError('upstream_broken')
+    }
   }
 
   #read(frames: readonly SseEvent[]): CanonicalEvent[] {
