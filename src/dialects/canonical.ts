@@ -23,7 +23,7 @@ export interface CanonicalRequest {
   readonly streamUsage: boolean
   /** Members that only the client's own dialect knows, by name, for a provider that speaks it as well. */
   readonly extra: Readonly<Record<string, JsonValue>>
-  /** The dialect that `extra` is of. Without it no provider dialect can use `extra`. */
+  /** Whose members `extra` holds; a name like `metadata` means another thing in another dialect. */
   readonly dialect?: 'openai-chat' | 'openai-responses' | 'anthropic-messages'
 }
 
@@ -112,6 +112,7 @@ export interface ToolCallPart {
   readonly arguments: string
   /** Gemini's `thoughtSignature` of the part. */
   readonly signature: string | null
+  readonly cache?: CacheMark
 }
 
 export type AssistantPart = TextPart | ReasoningPart | RefusalPart | ToolCallPart
@@ -120,6 +121,7 @@ export interface ToolResult {
   readonly callId: string
   readonly parts: readonly (TextPart | ImagePart)[]
   readonly isError: boolean
+  readonly cache?: CacheMark
 }
 
 export interface Tool {
@@ -180,6 +182,8 @@ export interface CanonicalChoice {
   /** The stop sequence that ended it, where one did and the provider says which. */
   readonly stopSequence: string | null
   readonly logprobs: readonly LogprobToken[] | null
+  /** What the provider calls the reason, where `finish` says less: `pause_turn`. */
+  readonly nativeFinish?: string
 }
 
 /** A whole answer. */
@@ -249,6 +253,7 @@ export type CanonicalEvent =
       readonly choice: number
       readonly reason: FinishReason
       readonly stopSequence: string | null
+      readonly nativeFinish?: string
     }
   /** The final counts; a later one replaces an earlier one. */
   | { readonly type: 'usage'; readonly usage: CanonicalUsage }
