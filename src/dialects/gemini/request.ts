@@ -39,12 +39,13 @@ const LEVELS: Readonly<Record<Effort, string>> = {
 function thinking(request: CanonicalRequest, model: string): JsonObject | undefined {
   const wish = request.reasoning
   if (wish === null || (wish.effort === null && wish.budgetTokens === null)) return undefined
-  const includeThoughts = wish.effort !== 'none' && wish.budgetTokens !== 0
-  if (wish.budgetTokens !== null) return { thinkingBudget: wish.budgetTokens, includeThoughts }
+  const thinks = wish.effort !== 'none' && wish.budgetTokens !== 0
+  const shown: JsonObject = thinks ? { includeThoughts: true } : {}
+  if (wish.budgetTokens !== null) return { thinkingBudget: wish.budgetTokens, ...shown }
   const effort = wish.effort ?? 'medium'
   return /gemini-(?:[3-9]|\d\d)/.test(model)
-    ? { thinkingLevel: LEVELS[effort], includeThoughts }
-    : { thinkingBudget: BUDGETS[effort], includeThoughts }
+    ? { thinkingLevel: LEVELS[effort], ...shown }
+    : { thinkingBudget: BUDGETS[effort], ...shown }
 }
 
 function format(wanted: ResponseFormat | null): Record<string, JsonValue | undefined> {

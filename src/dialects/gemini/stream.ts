@@ -4,6 +4,7 @@ import type { CanonicalEvent, CanonicalUsage } from '../canonical.ts'
 import type { StreamDecoder, Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
 import { at, countAt, isObject, listAt, readJson, textAt } from '../loose.ts'
+import { lastFrame } from '../last-frame.ts'
 import { SseParser } from '../sse.ts'
 import { Candidate } from './candidate.ts'
 import { geminiFailure } from './failure.ts'
@@ -104,7 +105,7 @@ export class GeminiStream implements StreamDecoder {
   }
 
   end(): CanonicalEvent[] {
-    const events = this.#read(this.#sse.end())
+    const events = this.#read(lastFrame(this.#sse))
     return this.#reader.failed ? events : [...events, ...this.#reader.end()]
   }
 
