@@ -23,14 +23,20 @@ import {
 const MODEL = 'gemini-any'
 
 const generated = recordings('gemini', 'enerateContent')
-const other = bodies('_vercel-ai/gemini', '.json').filter(({ body }) => has(parse(body), 'candidates'))
+const other = bodies('_vercel-ai/gemini', '.json').filter(({ body }) =>
+  has(parse(body), 'candidates'),
+)
 const whole = [
   ...generated.filter(({ status, kind }) => status === 200 && kind === 'json'),
   ...other,
 ]
 const framed = bodies('_vercel-ai/gemini', '.chunks.txt').map(({ name, body }) => ({
   name,
-  body: Buffer.from(lines(body).map((line) => `data: ${line}\n\n`).join('')),
+  body: Buffer.from(
+    lines(body)
+      .map((line) => `data: ${line}\n\n`)
+      .join(''),
+  ),
 }))
 const streams = [
   ...generated.filter(({ status, kind }) => status === 200 && kind === 'sse'),
@@ -79,11 +85,21 @@ function expected(chunks: readonly unknown[]) {
   const reasons = chunks.map((chunk) => text(chunk, 'candidates', 0, 'finishReason'))
   const reason = reasons.findLast((one) => one !== '') ?? ''
   const finish =
-    reason === '' ? 'content_filter' : reason === 'STOP' && calls.length > 0 ? 'tool_calls' : FINISH[reason]
+    reason === ''
+      ? 'content_filter'
+      : reason === 'STOP' && calls.length > 0
+        ? 'tool_calls'
+        : FINISH[reason]
   const usage = chunks.map((chunk) => pick(chunk, 'usageMetadata'))
   return {
-    text: texts.filter((part) => !has(part, 'thought')).map((part) => text(part, 'text')).join(''),
-    thought: texts.filter((part) => has(part, 'thought')).map((part) => text(part, 'text')).join(''),
+    text: texts
+      .filter((part) => !has(part, 'thought'))
+      .map((part) => text(part, 'text'))
+      .join(''),
+    thought: texts
+      .filter((part) => has(part, 'thought'))
+      .map((part) => text(part, 'text'))
+      .join(''),
     calls,
     finish,
     signatures: parts.map((part) => text(part, 'thoughtSignature')).filter((one) => one !== ''),
@@ -123,9 +139,9 @@ describe.skipIf(!hasVectors)('recorded answers of Gemini', () => {
     expect(parts.map((part) => (part.type === 'reasoning' ? part.text : '')).join('')).toBe(
       wanted.thought,
     )
-    expect(
-      calls.map(({ name, arguments: input }) => ({ name, input: parse(input) })),
-    ).toEqual(wanted.calls)
+    expect(calls.map(({ name, arguments: input }) => ({ name, input: parse(input) }))).toEqual(
+      wanted.calls,
+    )
     expect(answer.choices[0]?.finish).toBe(wanted.finish)
     expectUsage(answer.usage, wanted.total)
     expect(answer.model).toBe(text(parse(body), 'modelVersion'))

@@ -62,9 +62,7 @@ export function recordings(provider: string, part: string): Recording[] {
     .map((file) => file.slice(0, -'.meta.json'.length))
     .flatMap((name) => {
       const meta = parse(vectorText('traffic', provider, `${name}.meta.json`))
-      const found = Object.entries(KINDS).find(([end]) =>
-        files.includes(`${name}.response.${end}`),
-      )
+      const found = Object.entries(KINDS).find(([end]) => files.includes(`${name}.response.${end}`))
       const url = text(meta, 'url')
       if (found === undefined || !url.includes(part)) return []
       const [end, kind] = found
