@@ -166,6 +166,8 @@ export interface CanonicalUsage {
   /** Text and tool calls, without reasoning. */
   readonly output: number
   readonly reasoning: number
+  /** Where the provider bills other numbers than the model read and wrote (Cohere). */
+  readonly billed?: { readonly input: number; readonly output: number }
 }
 
 export interface LogprobToken {
