@@ -58,6 +58,8 @@ const ERRORS = {
     400,
     'this needs the gateway to keep content between requests; by its retention policy it keeps none',
   ),
+  context_length_exceeded: invalid(400, 'the request is longer than the model can read'),
+  content_filtered: invalid(400, 'the provider refuses this content'),
   request_rejected: invalid(400, 'the provider does not accept this request'),
   internal: entry(500, 'server_error', false, 'an internal error'),
   upstream_unreachable: upstream(502, 'the provider cannot be reached'),

@@ -5,4 +5,8 @@ export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentia
   aci: 'attested',
   'near-direct': 'attested',
   openai: 'plain',
+  anthropic: 'plain',
+  gemini: 'plain',
+  bedrock: 'plain',
+  cohere: 'plain',
 }
