@@ -76,9 +76,14 @@ export function translate(input: TranslateInput): Translation {
   return passes(operation, provider) ? passedOn(input) : converted(input)
 }
 
-/** OpenAI's responses are spoken by few of those that are compatible otherwise, so they are always converted. */
-const passes = ({ family, name }: Operation, provider: Provider): boolean =>
-  family === familyOf(provider) && name !== 'responses'
+/**
+ * OpenAI's responses are spoken by few of those that are compatible otherwise, so they are always converted; and what
+ * Mistral calls content is not what OpenAI's clients can read.
+ */
+function passes({ family, name, convertible }: Operation, provider: Provider): boolean {
+  const foreign = !isAttested(provider) && provider.variant === 'mistral' && convertible
+  return family === familyOf(provider) && name !== 'responses' && !foreign
+}
 
 function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation {
   const { operation, prompt, receivedHash } = call
@@ -103,7 +108,14 @@ function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation
 /** https://docs.anthropic.com/en/api/versioning */
 const ANTHROPIC_HEADERS = { 'anthropic-version': '2023-06-01' }
 
-function converted({ call, shape, route, provider, maxBytes, target }: TranslateInput): Translation {
+function converted({
+  call,
+  shape,
+  route,
+  provider,
+  maxBytes,
+  target,
+}: TranslateInput): Translation {
   const dialect = dialectOf(provider)
   const request = canonicalOf(call, shape)
   const at: Target = { ...target, model: route.model }

@@ -54,7 +54,8 @@ export const ANTHROPIC_WIRE: Wire = {
   isFailure: (data) => ERROR.test(head(data)),
   usageMark: USAGE,
   facts: anthropicFacts,
-  failure: (code) => `event: error\ndata: ${anthropicMessages.error(code, null, '').toString()}\n\n`,
+  failure: (code) =>
+    `event: error\ndata: ${anthropicMessages.error(code, null, '').toString()}\n\n`,
 }
 
 /** The first frame of a stream has both within the message that it starts. */

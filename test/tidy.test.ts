@@ -12,8 +12,12 @@ const MAY_IMPORT: Record<string, readonly string[]> = {
 const MAX_LINES = 300
 
 /** Files that may open a `Sensitive`: the wire, and the parsers of what comes over it. */
-const MAY_EXPOSE = ['src/prompt.ts', 'src/providers/verify.ts', 'src/upstream/credentials.ts',
-  'src/upstream/send.ts']
+const MAY_EXPOSE = [
+  'src/prompt.ts',
+  'src/providers/verify.ts',
+  'src/upstream/credentials.ts',
+  'src/upstream/send.ts',
+]
 
 const isSource = (file: string): boolean => file.endsWith('.ts') && !file.includes('dist/')
 

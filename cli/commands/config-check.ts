@@ -1,5 +1,11 @@
 import type { Command } from 'commander'
-import { demandsOf, describeConfig, isAttested, loadConfig, type Config } from '../../src/config/index.ts'
+import {
+  demandsOf,
+  describeConfig,
+  isAttested,
+  loadConfig,
+  type Config,
+} from '../../src/config/index.ts'
 import { EXIT } from '../exit.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'
 import { execute } from '../output.ts'

@@ -39,8 +39,7 @@ export interface PlainProvider {
 
 export type Provider = AttestedProvider | PlainProvider
 
-export const isAttested = (provider: Provider): provider is AttestedProvider =>
-  'policy' in provider
+export const isAttested = (provider: Provider): provider is AttestedProvider => 'policy' in provider
 
 export interface Route {
   readonly provider: ProviderId

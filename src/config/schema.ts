@@ -208,7 +208,8 @@ export const fileSchema = z.strictObject({
   receipts: receipts.prefault({}),
   sessions: sessions.prefault({}),
   providers: z
-    .array(z.discriminatedUnion('kind', [
+    .array(
+      z.discriminatedUnion('kind', [
         aciProvider,
         nearDirectProvider,
         openaiProvider,
@@ -216,7 +217,8 @@ export const fileSchema = z.strictObject({
         geminiProvider,
         cohereProvider,
         bedrockProvider,
-      ]))
+      ]),
+    )
     .min(1)
     .max(256),
   models: z.array(model).min(1).max(4096),

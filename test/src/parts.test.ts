@@ -134,7 +134,9 @@ describe('members of a JSON object', () => {
         const provider = { aci_verified: true }
         const document = { ...rest, provider, model: 'a', messages: [], tail: extra }
         const prompt = new Sensitive(Buffer.from(JSON.stringify(document, null, indent)))
-        const sent = JSON.parse(expose(forwardable(prompt, readShape(prompt, operation('chat')), 'b')).toString())
+        const sent = JSON.parse(
+          expose(forwardable(prompt, readShape(prompt, operation('chat')), 'b')).toString(),
+        )
         const { provider: _____, ...without } = document
         expect(sent).toEqual(JSON.parse(JSON.stringify({ ...without, model: 'b' })))
       }),
@@ -191,7 +193,10 @@ describe('the tap on a stream', () => {
 
   test('takes no fact from what is no object', () => {
     expect(OPENAI_WIRE.facts(Buffer.from('[1]'))).toBeNull()
-    expect(OPENAI_WIRE.facts(Buffer.from('{"id":7,"usage":"many"}'))).toEqual({ id: null, usage: null })
+    expect(OPENAI_WIRE.facts(Buffer.from('{"id":7,"usage":"many"}'))).toEqual({
+      id: null,
+      usage: null,
+    })
   })
 })
 

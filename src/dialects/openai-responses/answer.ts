@@ -42,7 +42,10 @@ export function writeAnswer(answer: CanonicalAnswer, request: CanonicalRequest):
 
 /** Items of a response are named after it. OpenAI takes no id of more than 64 characters back. */
 export const baseId = (id: string): string =>
-  id.replace(/^(?:resp_|chatcmpl-|msg_)/, '').replaceAll(/[^\w-]/g, '').slice(0, 48)
+  id
+    .replace(/^(?:resp_|chatcmpl-|msg_)/, '')
+    .replaceAll(/[^\w-]/g, '')
+    .slice(0, 48)
 
 type Prefix = 'msg' | 'rs' | 'fc'
 export const itemId =

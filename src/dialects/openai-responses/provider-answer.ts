@@ -42,7 +42,10 @@ export function readAnswer(body: Buffer, target: Target): CanonicalAnswer {
       {
         index: 0,
         parts,
-        finish: readFinish(answer, parts.some(({ type }) => type === 'tool_call')),
+        finish: readFinish(
+          answer,
+          parts.some(({ type }) => type === 'tool_call'),
+        ),
         stopSequence: null,
         logprobs: readTokens(items),
       },

@@ -50,7 +50,11 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     }
     // A response is one answer.
     if ('choice' in event && event.choice !== 0) return NOTHING
-    return Buffer.from(this.#events(event).map((one) => this.#frame(one)).join(''))
+    return Buffer.from(
+      this.#events(event)
+        .map((one) => this.#frame(one))
+        .join(''),
+    )
   }
 
   end(): Buffer {
