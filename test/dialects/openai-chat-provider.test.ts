@@ -114,7 +114,13 @@ const rawCached = (raw: RawUsage): number =>
 function expectUsage(usage: CanonicalUsage | null, given: RawUsage | null | undefined): void {
   expect(usage === null).toBe(given === null || given === undefined)
   const raw = given ?? NOTHING
-  const { uncachedInput = 0, cacheRead = 0, cacheWrite = 0, output = 0, reasoning = 0 } = usage ?? {}
+  const {
+    uncachedInput = 0,
+    cacheRead = 0,
+    cacheWrite = 0,
+    output = 0,
+    reasoning = 0,
+  } = usage ?? {}
   expect(uncachedInput + cacheRead + cacheWrite).toBe(raw.prompt_tokens)
   expect(cacheRead).toBe(rawCached(raw))
   const outside = raw.total_tokens - raw.prompt_tokens - raw.completion_tokens

@@ -42,7 +42,10 @@ export function writeAnswer(answer: CanonicalAnswer, request: CanonicalRequest):
 
 /** Items of a response are named after it. OpenAI takes no id of more than 64 characters back. */
 export const baseId = (id: string): string =>
-  id.replace(/^(?:resp_|chatcmpl-|msg_)/, '').replaceAll(/[^\w-]/g, '').slice(0, 48)
+  id
+    .replace(/^(?:resp_|chatcmpl-|msg_)/, '')
+    .replaceAll(/[^\w-]/g, '')
+    .slice(0, 48)
 
 type Prefix = 'msg' | 'rs' | 'fc'
 export const itemId =
@@ -127,7 +130,10 @@ const writeTop = ({ token, logprob, bytes }: Omit<LogprobToken, 'top'>): JsonObj
   bytes: bytes ?? [...Buffer.from(token)],
 })
 
-export function writeStatus(finish: FinishReason): JsonObject {
+export function writeStatus(finish: FinishReason): {
+  status: 'completed' | 'incomplete'
+  incomplete_details: JsonObject | null
+} {
   const reason = finish === 'length' ? 'max_output_tokens' : finish
   return reason === 'max_output_tokens' || reason === 'content_filter'
     ? { status: 'incomplete', incomplete_details: { reason } }

@@ -204,9 +204,7 @@ export class OpenCall implements OpenItem {
   arguments(delta: string): Emitted[] {
     this.#text += delta
     const where = { item_id: this.#id, output_index: this.place.at }
-    return [
-      { type: 'response.function_call_arguments.delta', ...where, delta, secret: [delta] },
-    ]
+    return [{ type: 'response.function_call_arguments.delta', ...where, delta, secret: [delta] }]
   }
 
   /** No arguments are an empty object. */

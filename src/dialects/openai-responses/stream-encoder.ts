@@ -50,7 +50,11 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     }
     // A response is one answer.
     if ('choice' in event && event.choice !== 0) return NOTHING
-    return Buffer.from(this.#events(event).map((one) => this.#frame(one)).join(''))
+    return Buffer.from(
+      this.#events(event)
+        .map((one) => this.#frame(one))
+        .join(''),
+    )
   }
 
   end(): Buffer {
@@ -59,7 +63,7 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     const usage = this.#usage === null ? {} : { usage: writeUsage(this.#usage) }
     const status = writeStatus(this.#finish)
     const response = { ...this.#response(), ...status, ...usage }
-    events.push({ type: `response.${String(status['status'])}`, response })
+    events.push({ type: `response.${status.status}`, response })
     return Buffer.from(events.map((event) => this.#frame(event)).join(''))
   }
 
