@@ -334,6 +334,22 @@ describe('a request', () => {
     ['request_not_supported', { messages: [{ role: 'user', content: [{ type: 'video_url' }] }] }],
     ['request_not_supported', { messages: [{ role: 'assistant', audio: { id: 'a' } }] }],
     ['request_not_supported', { messages: [{ role: 'function', name: 'f', content: '' }] }],
+    [
+      'request_not_supported',
+      { messages: [{ role: 'system', content: [{ type: 'image_url', text: 't' }] }] },
+    ],
+    ['request_not_supported', { messages: [{ role: 'assistant', function_call: { name: 'f' } }] }],
+    [
+      'request_not_supported',
+      {
+        messages: [
+          {
+            role: 'assistant',
+            tool_calls: [{ id: 'c', type: 'custom', function: { name: 'f', arguments: '' } }],
+          },
+        ],
+      },
+    ],
     ['invalid_request', { messages: 'hi' }],
     ['invalid_request', { messages: [{ role: 'king', content: 'hi' }] }],
     ['invalid_request', { messages: [{ role: 'user', content: 7 }] }],

@@ -560,6 +560,10 @@ describe('a request', () => {
       { input: [{ role: 'user', content: [{ type: 'input_image', file_id: 'f' }] }] },
     ],
     ['request_not_supported', { text: { format: { type: 'grammar' } } }],
+    [
+      'request_not_supported',
+      { input: [{ role: 'user', content: [{ type: 'input_audio', text: 't' }] }] },
+    ],
     ['invalid_request', { input: 7 }],
     ['invalid_request', { input: [{ role: 'king', content: 'x' }] }],
     ['invalid_request', { input: [{ type: 'function_call', call_id: 'c' }] }],
@@ -663,6 +667,60 @@ describe('an answer', () => {
     ] as const
     const answer = { id: 'a', model: 'm', created: 0, choices, usage: null }
     expect(() => client.encode(answer, asked())).toThrow(new GatewayError('upstream_error'))
+  })
+
+  test('with an error, or a call that has no name', () => {
+    const error = { code: 'server_error', message: 'm' }
+    expect(() => decode({ status: 'completed', error, output: [] })).toThrow(ProviderError)
+    expect(() => decode({ status: 'failed', error: null, output: [] })).toThrow(ProviderError)
+    expect(() => decode({ output: [{ type: 'function_call', call_id: 'c' }] })).toThrow(malformed)
+  })
+  const malformed = new GatewayError('upstream_malformed')
+  const broken = new GatewayError('upstream_broken')
+
+  const read =
+    (...events: JsonValue[]) =>
+    (): unknown =>
+      decodeIn(
+        provider.stream(target()),
+        events.map((event) => Buffer.from(`data: ${JSON.stringify(event)}\n\n`)),
+      )
+  const COMPLETED = { type: 'response.completed', response: { id: 'r', output: [] } }
+  const call = (at: number, name: string): JsonValue => ({
+    type: 'response.output_item.added',
+    output_index: at,
+    item: { type: 'function_call', call_id: `c${at}`, name },
+  })
+
+  test('as a stream ends with its last event, and cut off it is none', () => {
+    expect(read(COMPLETED)).not.toThrow()
+    expect(read()).toThrow(broken)
+    expect(read({ type: 'response.created', response: { id: 'r' } })).toThrow(broken)
+    const cut = Buffer.from(`data: ${JSON.stringify(COMPLETED).slice(0, -1)}`)
+    expect(() => decodeIn(provider.stream(target()), [cut])).toThrow(broken)
+    expect(read('text', COMPLETED)).toThrow(malformed)
+  })
+
+  test('as a stream with calls that cannot be, or too much', () => {
+    expect(read(call(0, ''), COMPLETED)).toThrow(malformed)
+    expect(read(call(0, 'f'), call(0, 'g'), COMPLETED)).toThrow(malformed)
+    const many = Array.from({ length: 1025 }, (_, at) => call(at, 'f'))
+    expect(read(...many, COMPLETED)).toThrow(malformed)
+    const argument = { type: 'response.function_call_arguments.delta', output_index: 0, delta: '{' }
+    expect(read(argument, COMPLETED)).toThrow(malformed)
+    const blocks = Array.from({ length: 10_001 }, (_, at) => ({
+      type: 'response.reasoning_text.delta',
+      output_index: at,
+      delta: 't',
+    }))
+    expect(read(...blocks, COMPLETED)).toThrow(malformed)
+  })
+
+  test('to audio is not to be had here', () => {
+    const audio = { type: 'input_audio', input_audio: { data: 'AAAA', format: 'wav' } }
+    const messages = [{ role: 'user', content: [audio] }]
+    const request = new OpenAiChat(null).decode({ model: 'm', messages })
+    expect(() => sent(request)).toThrow(new GatewayError('request_not_supported'))
   })
 
   const only = (run: () => unknown): void => {

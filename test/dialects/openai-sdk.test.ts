@@ -44,7 +44,7 @@ const sdk = (dialect: ClientDialect, cut?: 'fail' | 'error'): OpenAI =>
     fetch: async (_, init) => {
       const request = dialect.decode(JSON.parse(String(init?.body)))
       if (cut === 'error') {
-        return new Response(dialect.error('model_not_found', null, 'r'), {
+        return new Response(dialect.error('model_not_found', null, 'r').toString(), {
           status: 404,
           headers: { 'content-type': 'application/json' },
         })

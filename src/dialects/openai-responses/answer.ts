@@ -15,7 +15,7 @@ import { writeSignature } from '../openai-chat/answer.ts'
 import { isObject } from '../openai-chat/json.ts'
 import { writeProof } from './items.ts'
 
-export type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
+type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
 type ItemStatus = Exclude<Status, 'failed'>
 
 /** What names one response, whatever its status. */
