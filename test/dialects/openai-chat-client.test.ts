@@ -727,6 +727,23 @@ describe.skipIf(!hasVectors)('the strict form', () => {
 })
 
 describe('a legacy completion', () => {
+  const recorded = exchanges('openai-legacy')
+  test.skipIf(!hasVectors)('is recognised in every recording', () => {
+    const shapes = recorded.map(({ request }) =>
+      completionShape(JSON.parse(JSON.stringify(request))),
+    )
+    expect(shapes).toEqual(
+      recorded.map(({ request, isStream }) => ({
+        model: Reflect.get(Object(request), 'model'),
+        stream: isStream,
+      })),
+    )
+    const failed = recorded.filter(({ status }) => status >= 400)
+    const provider = new OpenAiChatProvider('openai')
+    const classes = failed.map(({ status, body }) => provider.classify(status, {}, body).class)
+    expect(classes.toSorted()).toEqual(['bad_request', 'not_found'])
+  })
+
   test.each([['text'], [['a', 'b']], [[1, 2]], [[[1], [2]]], [null], [undefined]])(
     '%j',
     (prompt) => {
