@@ -46,6 +46,9 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/admit.ts', ['test/src/refusals.test.ts']],
   ['src/plan.ts', ['test/src/chat.test.ts']],
   ['src/prompt.ts', ['test/src/refusals.test.ts', 'test/src/chat.test.ts']],
+  ['src/dialects/openai-chat', ['test/dialects/openai-chat']],
+  ['src/dialects/openai-responses', ['test/dialects/openai-responses.test.ts']],
+  ['src/dialects/completions.ts', ['test/dialects/openai-chat-client.test.ts']],
   ['src/routes/chat.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 

@@ -334,6 +334,22 @@ describe('a request', () => {
     ['request_not_supported', { messages: [{ role: 'user', content: [{ type: 'video_url' }] }] }],
     ['request_not_supported', { messages: [{ role: 'assistant', audio: { id: 'a' } }] }],
     ['request_not_supported', { messages: [{ role: 'function', name: 'f', content: '' }] }],
+    [
+      'request_not_supported',
+      { messages: [{ role: 'system', content: [{ type: 'image_url', text: 't' }] }] },
+    ],
+    ['request_not_supported', { messages: [{ role: 'assistant', function_call: { name: 'f' } }] }],
+    [
+      'request_not_supported',
+      {
+        messages: [
+          {
+            role: 'assistant',
+            tool_calls: [{ id: 'c', type: 'custom', function: { name: 'f', arguments: '' } }],
+          },
+        ],
+      },
+    ],
     ['invalid_request', { messages: 'hi' }],
     ['invalid_request', { messages: [{ role: 'king', content: 'hi' }] }],
     ['invalid_request', { messages: [{ role: 'user', content: 7 }] }],
@@ -711,6 +727,23 @@ describe.skipIf(!hasVectors)('the strict form', () => {
 })
 
 describe('a legacy completion', () => {
+  const recorded = exchanges('openai-legacy')
+  test.skipIf(!hasVectors)('is recognised in every recording', () => {
+    const shapes = recorded.map(({ request }) =>
+      completionShape(JSON.parse(JSON.stringify(request))),
+    )
+    expect(shapes).toEqual(
+      recorded.map(({ request, isStream }) => ({
+        model: Reflect.get(Object(request), 'model'),
+        stream: isStream,
+      })),
+    )
+    const failed = recorded.filter(({ status }) => status >= 400)
+    const provider = new OpenAiChatProvider('openai')
+    const classes = failed.map(({ status, body }) => provider.classify(status, {}, body).class)
+    expect(classes.toSorted()).toEqual(['bad_request', 'not_found'])
+  })
+
   test.each([['text'], [['a', 'b']], [[1, 2]], [[[1], [2]]], [null], [undefined]])(
     '%j',
     (prompt) => {

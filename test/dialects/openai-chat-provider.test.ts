@@ -442,6 +442,41 @@ describe('hostile answers', () => {
     )
   })
 
+  const delta = (value: unknown): string =>
+    frame(JSON.stringify({ id: 'x', choices: [{ index: 0, delta: value }] }))
+  const malformed = new GatewayError('upstream_malformed')
+
+  test('calls without a name, too many calls, blocks and choices', () => {
+    const read = (body: string) => (): unknown =>
+      decodeIn(provider.stream(target()), [Buffer.from(body)])
+    const call = (at: number): unknown => ({ index: at, id: `c${at}`, function: { name: 'f' } })
+    const many = (count: number): unknown[] => Array.from({ length: count }, (_, at) => call(at))
+    expect(read(delta({ tool_calls: [{ index: 0, function: { arguments: '{' } }] }))).toThrow(
+      malformed,
+    )
+    expect(read(delta({ tool_calls: many(1025) }))).toThrow(malformed)
+    const details = Array.from({ length: 10_001 }, (_, index) => ({
+      type: 'reasoning.text',
+      text: 't',
+      index,
+    }))
+    expect(read(delta({ reasoning_details: details }))).toThrow(malformed)
+    const choices = Array.from({ length: 129 }, (_, index) => ({ index, delta: {} }))
+    expect(read(frame(JSON.stringify({ id: 'x', choices })))).toThrow(malformed)
+    const answer = (calls: unknown[]) => (): unknown =>
+      decode({ choices: [{ message: { tool_calls: calls }, finish_reason: 'stop' }] })
+    expect(answer(many(1025))).toThrow(malformed)
+    expect(answer([{ id: 'c', function: { arguments: '{}' } }])).toThrow(malformed)
+  })
+
+  test('a choice that holds an error is a failure', () => {
+    const message = { role: 'assistant', content: 'half' }
+    const error = { code: 502, message: 'm' }
+    expect(() => decode({ choices: [{ message, error, finish_reason: 'stop' }] })).toThrow(
+      ProviderError,
+    )
+  })
+
   test('deep nesting and many choices', () => {
     const deep = '['.repeat(200_000) + ']'.repeat(200_000)
     const nested = `{"choices":[{"message":{"tool_calls":[{"function":{"name":"a","arguments":{"a":${deep}}}}]}}]}`

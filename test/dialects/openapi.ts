@@ -39,11 +39,24 @@ function validator(schema: string): ValidateFunction {
   return made
 }
 
-/** What is wrong with a value, as `path keyword detail`, positions in lists left out; empty where nothing is. */
+/**
+ * What is wrong with a value, as `path keyword detail`, positions in lists left out; empty where nothing is. Where none of
+ * several forms fits, only that is told, not what each of them lacks.
+ */
 export function violations(schema: string, value: unknown): string[] {
   const validate = validator(schema)
   if (validate(value)) return []
-  return [...new Set((validate.errors ?? []).map(described))].toSorted()
+  const errors = validate.errors ?? []
+  const choices = errors.filter(({ keyword }) => keyword === 'oneOf' || keyword === 'anyOf')
+  const isWithin = (error: ErrorObject): boolean =>
+    choices.some(
+      (choice) =>
+        choice !== error &&
+        error.instancePath.startsWith(choice.instancePath) &&
+        error.schemaPath !== choice.schemaPath,
+    )
+  const own = errors.filter((error) => !isWithin(error))
+  return [...new Set((own.length > 0 ? own : errors).map(described))].toSorted()
 }
 
 const described = ({ instancePath, keyword, params }: ErrorObject): string => {

@@ -75,7 +75,7 @@ export const writeSignature = (signature: string | null): JsonObject =>
 export const writeLogprobs = (logprobs: readonly LogprobToken[] | null): JsonObject | null =>
   logprobs === null ? null : { content: logprobs.map(writeToken), refusal: null }
 
-export const writeToken = (token: LogprobToken): JsonObject => ({
+const writeToken = (token: LogprobToken): JsonObject => ({
   ...writeTop(token),
   top_logprobs: token.top.map(writeTop),
 })

@@ -86,7 +86,7 @@ export class ChatStreamEncoder implements StreamEncoder {
       case 'reasoning':
         return [this.#reasoning(event)]
       case 'reasoning_proof':
-        return [this.#proof(event)]
+        return this.#proof(event)
       case 'tool_call':
         return [this.#call(event)]
       case 'tool_arguments':
@@ -111,9 +111,11 @@ export class ChatStreamEncoder implements StreamEncoder {
     ])
   }
 
-  #proof({ choice, block, signature, encrypted, id }: Event<'reasoning_proof'>): string {
+  #proof({ choice, block, signature, encrypted, id }: Event<'reasoning_proof'>): string[] {
     const details = writeDetails({ text: '', signature, encrypted, id }, block)
-    return this.#frame(choice, { reasoning_details: details }, [signature ?? '', encrypted ?? ''])
+    if (details.length === 0) return []
+    const texts = [signature ?? '', encrypted ?? '']
+    return [this.#frame(choice, { reasoning_details: details }, texts)]
   }
 
   #call({ choice, call, id, name, signature }: Event<'tool_call'>): string {

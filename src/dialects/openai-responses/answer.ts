@@ -15,7 +15,7 @@ import { writeSignature } from '../openai-chat/answer.ts'
 import { isObject } from '../openai-chat/json.ts'
 import { writeProof } from './items.ts'
 
-export type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
+type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
 type ItemStatus = Exclude<Status, 'failed'>
 
 /** What names one response, whatever its status. */
@@ -130,7 +130,10 @@ const writeTop = ({ token, logprob, bytes }: Omit<LogprobToken, 'top'>): JsonObj
   bytes: bytes ?? [...Buffer.from(token)],
 })
 
-export function writeStatus(finish: FinishReason): JsonObject {
+export function writeStatus(finish: FinishReason): {
+  status: 'completed' | 'incomplete'
+  incomplete_details: JsonObject | null
+} {
   const reason = finish === 'length' ? 'max_output_tokens' : finish
   return reason === 'max_output_tokens' || reason === 'content_filter'
     ? { status: 'incomplete', incomplete_details: { reason } }

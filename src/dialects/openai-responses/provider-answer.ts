@@ -34,7 +34,8 @@ export function readAnswer(body: Buffer, target: Target): CanonicalAnswer {
   if (isObject(error)) throw new ProviderError(failureOf(error))
   if (status === 'failed') throw new ProviderError(failureOf(answer))
   const items = listOf(output)
-  if (!Array.isArray(output) || !ENDED.has(status) || items.length > MAX_ITEMS) throw malformed()
+  if (!Array.isArray(output) || UNFINISHED.has(status) || items.length > MAX_ITEMS)
+    throw malformed()
   const parts = items.flatMap((item) => readItem(item, target))
   return {
     ...readHead(answer, target),
@@ -54,8 +55,8 @@ export function readAnswer(body: Buffer, target: Target): CanonicalAnswer {
   }
 }
 
-/** Some servers that speak this dialect say no status. */
-const ENDED: ReadonlySet<Json> = new Set(['completed', 'incomplete', undefined])
+/** Any other is an answer, whatever it is called: clones write `complete`, or nothing. */
+const UNFINISHED: ReadonlySet<Json> = new Set(['in_progress', 'queued', 'cancelled'])
 
 export const readHead = (
   response: JsonObject,

@@ -123,28 +123,21 @@ function writePart(part: UserPart): JsonObject {
 }
 
 /** Items in the order in which the model said them: a thought belongs to what follows it. */
-function writeTurn(parts: readonly AssistantPart[]): JsonObject[] {
-  const items: JsonObject[] = []
-  let text = ''
-  const speak = (): void => {
-    if (text !== '') items.push({ role: 'assistant', content: text })
-    text = ''
-  }
-  for (const part of parts) {
-    if (part.type === 'text' || part.type === 'refusal') {
-      text += part.text
-      continue
-    }
-    speak()
-    if (part.type === 'reasoning') items.push(...writeThought(part))
-    else {
+const writeTurn = (parts: readonly AssistantPart[]): JsonObject[] => parts.flatMap(writeItem)
+
+function writeItem(part: AssistantPart): JsonObject[] {
+  switch (part.type) {
+    case 'text':
+    case 'refusal':
+      return part.text === '' ? [] : [{ role: 'assistant', content: part.text }]
+    case 'reasoning':
+      return writeThought(part)
+    case 'tool_call': {
       const { id, name, arguments: args, signature } = part
       const call = { type: 'function_call', call_id: id, name, arguments: args }
-      items.push({ ...call, ...writeSignature(signature) })
+      return [{ ...call, ...writeSignature(signature) }]
     }
   }
-  speak()
-  return items
 }
 
 /** Without the provider's own proof it takes no thought back. */

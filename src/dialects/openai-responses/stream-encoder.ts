@@ -63,7 +63,7 @@ export class ResponsesStreamEncoder implements StreamEncoder {
     const usage = this.#usage === null ? {} : { usage: writeUsage(this.#usage) }
     const status = writeStatus(this.#finish)
     const response = { ...this.#response(), ...status, ...usage }
-    events.push({ type: `response.${String(status['status'])}`, response })
+    events.push({ type: `response.${status.status}`, response })
     return Buffer.from(events.map((event) => this.#frame(event)).join(''))
   }
 
