@@ -61,9 +61,8 @@ const blocksMeaning = (content: readonly RawBlock[], usage: RawUsage): Meaning =
   }
 }
 
-const isCounted = (
-  event: CanonicalEvent,
-): event is Extract<CanonicalEvent, { type: 'usage' }> => event.type === 'usage'
+const isCounted = (event: CanonicalEvent): event is Extract<CanonicalEvent, { type: 'usage' }> =>
+  event.type === 'usage'
 
 function eventsMeaning(events: readonly CanonicalEvent[]): Meaning {
   const all = <T extends CanonicalEvent['type']>(type: T) =>

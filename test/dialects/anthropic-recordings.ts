@@ -57,7 +57,9 @@ const isMessages = ({ url, status }: Exchange): boolean =>
 /** Whole answers. */
 export const messages: readonly Recording[] = [
   ...exchanges.filter((each) => isMessages(each) && each.name.endsWith('.json')),
-  ...filesOf('_vercel-ai/anthropic', '.json').map((name) => recording('_vercel-ai/anthropic', name)),
+  ...filesOf('_vercel-ai/anthropic', '.json').map((name) =>
+    recording('_vercel-ai/anthropic', name),
+  ),
   ...filesOf('_gomodel/anthropic', '.json').map((name) => recording('_gomodel/anthropic', name)),
 ]
 
