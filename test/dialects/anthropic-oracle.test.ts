@@ -5,7 +5,8 @@ import { decodeCountTokens } from '../../src/dialects/anthropic/client-request.t
 import { anthropic } from '../../src/dialects/anthropic/provider.ts'
 import { encodeCountTokens } from '../../src/dialects/anthropic/request.ts'
 import { GatewayError } from '../../src/errors.ts'
-import { exchanges, hasTraffic, target } from './anthropic-recordings.ts'
+import type { AssistantPart, CanonicalEvent } from '../../src/dialects/canonical.ts'
+import { decodeAll, exchanges, hasTraffic, joined, target } from './anthropic-recordings.ts'
 
 type Members = Record<string, JsonValue>
 
@@ -34,7 +35,7 @@ function normal(value: JsonValue): JsonValue {
 }
 
 /** Turns of one side become one. */
-function mergedTurns(messages: JsonValue | undefined): JsonValue[] {
+function mergedTurns(messages: JsonValue | undefined): Members[] {
   const merged: Members[] = []
   for (const turn of isList(messages) ? messages.filter(isMembers) : []) {
     const last = merged.at(-1)
@@ -103,5 +104,69 @@ describe.skipIf(!hasTraffic)('recorded requests', () => {
     expect(counted).not.toContain('stream')
     expect(counted).not.toContain('metadata')
     expect(mergedTurns(parsed(body)['messages'])).toEqual(mergedTurns(request['messages']))
+  })
+})
+
+/** A streamed answer as the client keeps it for the next turn. */
+function partsOf(events: readonly CanonicalEvent[]): AssistantPart[] {
+  const parts: AssistantPart[] = []
+  for (const event of joined(events)) {
+    const last = parts.at(-1)
+    if (event.type === 'text') parts.push({ type: 'text', text: event.text })
+    if (event.type === 'reasoning') {
+      const { text } = event
+      parts.push({ type: 'reasoning', text, signature: null, encrypted: null, id: null })
+    }
+    if (event.type === 'reasoning_proof') {
+      const { signature, encrypted, id } = event
+      const text = last?.type === 'reasoning' && encrypted === null ? last.text : ''
+      if (text !== '') parts.pop()
+      parts.push({ type: 'reasoning', text, signature, encrypted, id })
+    }
+    if (event.type === 'tool_call') {
+      const { id, name, signature } = event
+      parts.push({ type: 'tool_call', id, name, arguments: '', signature })
+    }
+    if (event.type === 'tool_arguments' && last?.type === 'tool_call') {
+      parts.splice(-1, 1, { ...last, arguments: last.arguments + event.text })
+    }
+  }
+  return parts
+}
+
+const pairs = exchanges.flatMap((first) => {
+  const second = exchanges.find(
+    (each) => each.name.split('.')[0] === first.name.split('.')[0] && each.name.includes('.1.'),
+  )
+  return second !== undefined && first.name.includes('.0.')
+    ? [{ name: first.name, answer: first.body, next: parsed(second.request) }]
+    : []
+})
+
+describe.skipIf(!hasTraffic)('an answer that goes back in the next turn', () => {
+  test('there are recordings', () => {
+    expect(pairs.length).toBeGreaterThanOrEqual(8)
+  })
+
+  // By way of the canonical parts alone, as through a client of another dialect.
+  test.each(pairs)('$name', ({ name, answer, next }) => {
+    const parts = name.endsWith('.sse')
+      ? partsOf(decodeAll(anthropic.stream(target), [answer]))
+      : (anthropic.decode(answer, target).choices[0]?.parts ?? [])
+    const { dialect: _, ...request } = anthropicMessages.decode({ ...next, messages: [] })
+    const { body } = anthropic.encode(
+      { ...request, messages: [{ role: 'assistant', parts }] },
+      target,
+    )
+    const [again] = mergedTurns(parsed(body)['messages'])
+    const sent = mergedTurns(next['messages']).filter(({ role }) => role === 'assistant')
+    // One client puts a blank text before calls without words.
+    const said = sent.map((turn) => ({
+      ...turn,
+      content: listed(turn['content']).filter(
+        (block) => !(isMembers(block) && block['text'] === ' '),
+      ),
+    }))
+    expect(said.map(normal)).toContainEqual(again)
   })
 })

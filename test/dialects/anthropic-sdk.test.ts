@@ -14,7 +14,13 @@ import { GatewayError, type ErrorCode } from '../../src/errors.ts'
 import { decodeAll, hasTraffic, messages, streams, target } from './anthropic-recordings.ts'
 
 /** What a server behind the dialect gives for a request. */
-type Reply = (request: CanonicalRequest) => CanonicalAnswer | readonly CanonicalEvent[] | ErrorCode
+type Reply = (
+  request: CanonicalRequest,
+) =>
+  | CanonicalAnswer
+  | readonly CanonicalEvent[]
+  | { readonly cut: readonly CanonicalEvent[] }
+  | ErrorCode
 
 let server: Server | null = null
 afterEach(() => {
@@ -40,8 +46,9 @@ function respond(outgoing: ServerResponse, request: CanonicalRequest, reply: Rep
   } else {
     const encoder = anthropicMessages.stream(request)
     outgoing.writeHead(200, { 'content-type': 'text/event-stream' })
-    for (const event of given) outgoing.write(encoder.push(event))
-    outgoing.end(encoder.end())
+    const cut = 'cut' in given
+    for (const event of cut ? given.cut : given) outgoing.write(encoder.push(event))
+    outgoing.end(cut ? '' : encoder.end())
   }
 }
 
@@ -236,6 +243,10 @@ describe('the official SDK', () => {
     await expect(failing.messages.stream(asked).finalMessage()).rejects.toMatchObject({
       error: { error: { type: 'overloaded_error' } },
     })
+    const cut = await clientOf(() => ({ cut: events }))
+    await expect(cut.messages.stream(asked).finalMessage()).rejects.toThrow(
+      Anthropic.AnthropicError,
+    )
   })
 })
 
