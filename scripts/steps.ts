@@ -46,6 +46,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/admit.ts', ['test/src/refusals.test.ts']],
   ['src/plan.ts', ['test/src/chat.test.ts']],
   ['src/prompt.ts', ['test/src/refusals.test.ts', 'test/src/chat.test.ts']],
+  ['src/dialects/anthropic', ['test/dialects/anthropic']],
   ['src/routes/chat.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 

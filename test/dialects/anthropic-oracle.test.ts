@@ -107,30 +107,57 @@ describe.skipIf(!hasTraffic)('recorded requests', () => {
   })
 })
 
-/** A streamed answer as the client keeps it for the next turn. */
-function partsOf(events: readonly CanonicalEvent[]): AssistantPart[] {
-  const parts: AssistantPart[] = []
-  for (const event of joined(events)) {
-    const last = parts.at(-1)
-    if (event.type === 'text') parts.push({ type: 'text', text: event.text })
-    if (event.type === 'reasoning') {
+/** A proof belongs to the readable thought before it, or stands alone. */
+function proven(
+  parts: readonly AssistantPart[],
+  event: Extract<CanonicalEvent, { type: 'reasoning_proof' }>,
+): AssistantPart[] {
+  const { signature, encrypted, id } = event
+  const last = parts.at(-1)
+  const joins = last?.type === 'reasoning' && encrypted === null
+  const part = {
+    type: 'reasoning',
+    text: joins ? last.text : '',
+    signature,
+    encrypted,
+    id,
+  } as const
+  return [...(joins ? parts.slice(0, -1) : parts), part]
+}
+
+/** What comes of the parts so far with one event more. */
+function grown(parts: readonly AssistantPart[], event: CanonicalEvent): readonly AssistantPart[] {
+  const last = parts.at(-1)
+  switch (event.type) {
+    case 'text':
+      return [...parts, { type: 'text', text: event.text }]
+    case 'reasoning': {
       const { text } = event
-      parts.push({ type: 'reasoning', text, signature: null, encrypted: null, id: null })
+      return [...parts, { type: 'reasoning', text, signature: null, encrypted: null, id: null }]
     }
-    if (event.type === 'reasoning_proof') {
-      const { signature, encrypted, id } = event
-      const text = last?.type === 'reasoning' && encrypted === null ? last.text : ''
-      if (text !== '') parts.pop()
-      parts.push({ type: 'reasoning', text, signature, encrypted, id })
-    }
-    if (event.type === 'tool_call') {
+    case 'reasoning_proof':
+      return proven(parts, event)
+    case 'tool_call': {
       const { id, name, signature } = event
-      parts.push({ type: 'tool_call', id, name, arguments: '', signature })
+      return [...parts, { type: 'tool_call', id, name, arguments: '', signature }]
     }
-    if (event.type === 'tool_arguments' && last?.type === 'tool_call') {
-      parts.splice(-1, 1, { ...last, arguments: last.arguments + event.text })
-    }
+    case 'tool_arguments':
+      return last?.type === 'tool_call'
+        ? [...parts.slice(0, -1), { ...last, arguments: last.arguments + event.text }]
+        : parts
+    case 'start':
+    case 'refusal':
+    case 'finish':
+    case 'usage':
+    case 'failure':
+      return parts
   }
+}
+
+/** A streamed answer as the client keeps it for the next turn. */
+function partsOf(events: readonly CanonicalEvent[]): readonly AssistantPart[] {
+  let parts: readonly AssistantPart[] = []
+  for (const event of joined(events)) parts = grown(parts, event)
   return parts
 }
 

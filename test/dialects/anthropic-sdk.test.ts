@@ -1,6 +1,14 @@
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
-import Anthropic from '@anthropic-ai/sdk'
+import Anthropic, {
+  AnthropicError,
+  AuthenticationError,
+  BadRequestError,
+  InternalServerError,
+  NotFoundError,
+  PermissionDeniedError,
+  RateLimitError,
+} from '@anthropic-ai/sdk'
 import type { JsonValue } from '@vouchgate/attestation'
 import { afterEach, describe, expect, test } from 'vitest'
 import { anthropicMessages } from '../../src/dialects/anthropic/client.ts'
@@ -218,12 +226,12 @@ describe('the official SDK', () => {
   })
 
   test.each<[ErrorCode, new (...parameters: never[]) => Error]>([
-    ['invalid_request', Anthropic.BadRequestError],
-    ['invalid_api_key', Anthropic.AuthenticationError],
-    ['plaintext_not_allowed', Anthropic.PermissionDeniedError],
-    ['model_not_found', Anthropic.NotFoundError],
-    ['upstream_rate_limited', Anthropic.RateLimitError],
-    ['upstream_error', Anthropic.InternalServerError],
+    ['invalid_request', BadRequestError],
+    ['invalid_api_key', AuthenticationError],
+    ['plaintext_not_allowed', PermissionDeniedError],
+    ['model_not_found', NotFoundError],
+    ['upstream_rate_limited', RateLimitError],
+    ['upstream_error', InternalServerError],
   ])('raises %s as its own class', async (code, expectedClass) => {
     const client = await clientOf(() => code)
     const raised: unknown = await client.messages.create(asked).catch((error: unknown) => error)
@@ -244,9 +252,7 @@ describe('the official SDK', () => {
       error: { error: { type: 'overloaded_error' } },
     })
     const cut = await clientOf(() => ({ cut: events }))
-    await expect(cut.messages.stream(asked).finalMessage()).rejects.toThrow(
-      Anthropic.AnthropicError,
-    )
+    await expect(cut.messages.stream(asked).finalMessage()).rejects.toThrow(AnthropicError)
   })
 })
 

@@ -23,7 +23,7 @@ export const cacheControl = (cache: CacheMark | undefined): JsonObject => {
 }
 
 /** Anthropic refuses empty text. */
-export const textBlocks = (text: string, cache?: CacheMark): readonly Block[] =>
+const textBlocks = (text: string, cache?: CacheMark): readonly Block[] =>
   text === '' ? [] : [{ type: 'text', text, ...cacheControl(cache) }]
 
 const wireSource = (source: Source): JsonObject =>

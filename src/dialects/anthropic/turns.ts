@@ -1,5 +1,6 @@
 import type { CanonicalRequest, JsonObject, Message } from '../canonical.ts'
 import { assistantBlocks, resultBlock, userBlocks, type Block } from './blocks.ts'
+import { textOf } from './read.ts'
 
 interface Turn {
   readonly role: 'user' | 'assistant' | 'system'
@@ -33,7 +34,7 @@ function turnOf(message: Message, native: boolean): Turn {
 const withoutBlanks = (content: readonly Block[], native: boolean): readonly Block[] =>
   native
     ? content
-    : content.filter(({ type, text }) => type !== 'text' || String(text).trim() !== '')
+    : content.filter(({ type, text }) => type !== 'text' || textOf(text).trim() !== '')
 
 /** One turn a side: an empty one is left out, and those of one role become one. */
 function merge(turns: readonly Turn[]): Turn[] {
