@@ -125,9 +125,15 @@ function proven(
   return [...(joins ? parts.slice(0, -1) : parts), part]
 }
 
+const argued = (parts: readonly AssistantPart[], text: string): readonly AssistantPart[] => {
+  const last = parts.at(-1)
+  return last?.type === 'tool_call'
+    ? [...parts.slice(0, -1), { ...last, arguments: last.arguments + text }]
+    : parts
+}
+
 /** What comes of the parts so far with one event more. */
 function grown(parts: readonly AssistantPart[], event: CanonicalEvent): readonly AssistantPart[] {
-  const last = parts.at(-1)
   switch (event.type) {
     case 'text':
       return [...parts, { type: 'text', text: event.text }]
@@ -142,9 +148,7 @@ function grown(parts: readonly AssistantPart[], event: CanonicalEvent): readonly
       return [...parts, { type: 'tool_call', id, name, arguments: '', signature }]
     }
     case 'tool_arguments':
-      return last?.type === 'tool_call'
-        ? [...parts.slice(0, -1), { ...last, arguments: last.arguments + event.text }]
-        : parts
+      return argued(parts, event.text)
     case 'start':
     case 'refusal':
     case 'finish':
