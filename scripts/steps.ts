@@ -49,6 +49,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/dialects/openai-chat', ['test/dialects/openai-chat']],
   ['src/dialects/openai-responses', ['test/dialects/openai-responses.test.ts']],
   ['src/dialects/completions.ts', ['test/dialects/openai-chat-client.test.ts']],
+  ['src/dialects/anthropic', ['test/dialects/anthropic']],
   ['src/routes/chat.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 

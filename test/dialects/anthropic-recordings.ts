@@ -101,25 +101,21 @@ export function decodeAll(decoder: StreamDecoder, pieces: readonly Buffer[]): Ca
   return [...pieces.flatMap((piece) => decoder.push(piece)), ...decoder.end()]
 }
 
+/** Where a piece of text belongs; pieces of one place that follow each other are one text. */
+function placeOf(event: CanonicalEvent): string | null {
+  if (event.type === 'text') return 'text'
+  if (event.type === 'reasoning') return `reasoning ${event.block}`
+  return event.type === 'tool_arguments' ? `arguments ${event.call}` : null
+}
+
 /** Adjacent pieces of one text, thought or argument become one. */
 export function joined(events: readonly CanonicalEvent[]): CanonicalEvent[] {
   const whole: CanonicalEvent[] = []
   for (const event of events) {
     const last = whole.at(-1)
-    if (last?.type === 'text' && event.type === 'text') {
-      whole[whole.length - 1] = { ...last, text: last.text + event.text }
-    } else if (
-      last?.type === 'reasoning' &&
-      event.type === 'reasoning' &&
-      last.block === event.block
-    ) {
-      whole[whole.length - 1] = { ...last, text: last.text + event.text }
-    } else if (
-      last?.type === 'tool_arguments' &&
-      event.type === 'tool_arguments' &&
-      last.call === event.call
-    ) {
-      whole[whole.length - 1] = { ...last, text: last.text + event.text }
+    const follows = last !== undefined && placeOf(last) !== null && placeOf(last) === placeOf(event)
+    if (follows && 'text' in last && 'text' in event) {
+      whole.splice(-1, 1, { ...last, text: last.text + event.text })
     } else {
       whole.push(event)
     }

@@ -22,9 +22,9 @@ export const cacheControl = (cache: CacheMark | undefined): JsonObject => {
   }
 }
 
-/** Anthropic refuses text of nothing but white space. */
-export const textBlocks = (text: string, cache?: CacheMark): readonly Block[] =>
-  text.trim() === '' ? [] : [{ type: 'text', text, ...cacheControl(cache) }]
+/** Anthropic refuses empty text. */
+const textBlocks = (text: string, cache?: CacheMark): readonly Block[] =>
+  text === '' ? [] : [{ type: 'text', text, ...cacheControl(cache) }]
 
 const wireSource = (source: Source): JsonObject =>
   source.kind === 'url'

@@ -2,7 +2,10 @@ import type { Effort } from '../canonical.ts'
 
 export type WireEffort = Exclude<Effort, 'none' | 'minimal'>
 
-/** What a model of Anthropic takes. Sources: the model pages of Anthropic's documentation; recorded refusals. */
+/**
+ * What a model of Anthropic takes. Effort of Opus 4.6 is as it was recorded; the rest is common knowledge, not measured,
+ * and errs towards less: a limit too low shortens an answer, one too high is refused.
+ */
 export interface ModelTraits {
   /** Output tokens where the client gives no limit: at most what the model can. */
   readonly maxOutput: number

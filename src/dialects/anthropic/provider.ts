@@ -6,7 +6,7 @@ import { AnthropicStream } from './stream.ts'
 
 /**
  * Anthropic's Messages API, below a base URL that ends in `/v1`. The credential goes as `x-api-key`.
- * Sources: Anthropic's API reference and official SDK; recorded exchanges.
+ * Sources: the types of Anthropic's official SDK; recorded exchanges.
  */
 export const anthropic: ProviderDialect = {
   name: 'anthropic',

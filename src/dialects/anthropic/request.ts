@@ -53,20 +53,29 @@ const systemOf = (blocks: readonly Block[]): { readonly system?: JsonValue } => 
   return { system: alone ? (first['text'] ?? '') : blocks }
 }
 
-/** The two members that the canonical form only sums up are sent as the client of this dialect gave them. */
-function thinkingMembers(request: CanonicalRequest, traits: ModelTraits, mayThink: boolean) {
-  const extra = extraOf(request)
-  const plan = planThinking(request, traits, mayThink)
-  const native = isObject(extra['thinking']) || isObject(extra['output_config'])
-  return {
-    maxTokens: native ? (request.sampling.maxTokens ?? traits.maxOutput) : plan.maxTokens,
-    thinking: native ? (extra['thinking'] ?? null) : plan.thinking,
-    output: native
-      ? membersOf(extra['output_config'])
-      : plan.effort === null
-        ? {}
-        : { effort: plan.effort },
-  }
+interface ThinkingMembers {
+  readonly maxTokens: number
+  readonly thinking: JsonValue
+  readonly output: JsonObject
+}
+
+/** `thinking` and `output_config` are sent as a client of this dialect gave them: the canonical form only sums them up. */
+function nativeThinking(request: CanonicalRequest, traits: ModelTraits): ThinkingMembers | null {
+  const { thinking = null, output_config: config = null } = extraOf(request)
+  if (!isObject(thinking) && !isObject(config)) return null
+  // The form of the answer is planned with the tools.
+  const output = Object.entries(membersOf(config)).filter(([name]) => name !== 'format')
+  const maxTokens = request.sampling.maxTokens ?? traits.maxOutput
+  return { maxTokens, thinking, output: Object.fromEntries(output) }
+}
+
+function plannedThinking(
+  request: CanonicalRequest,
+  traits: ModelTraits,
+  mayThink: boolean,
+): ThinkingMembers {
+  const { maxTokens, thinking, effort } = planThinking(request, traits, mayThink)
+  return { maxTokens, thinking, output: effort === null ? {} : { effort } }
 }
 
 function bodyOf(request: CanonicalRequest, target: Target) {
@@ -74,7 +83,8 @@ function bodyOf(request: CanonicalRequest, target: Target) {
   const tools = planTools(request, traits)
   const conversation = conversationOf(request)
   const lost = traits.thinking === 'manual' && hasLostThoughts(conversation)
-  const { maxTokens, thinking, output } = thinkingMembers(request, traits, !tools.forced && !lost)
+  const { maxTokens, thinking, output } =
+    nativeThinking(request, traits) ?? plannedThinking(request, traits, !tools.forced && !lost)
   const format = tools.format === null ? {} : { format: tools.format }
   const outputConfig = { ...output, ...format }
   const counted: JsonObject = {

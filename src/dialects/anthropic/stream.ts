@@ -37,12 +37,12 @@ export class AnthropicStream implements StreamDecoder {
     return events
   }
 
-  /** A frame that the connection ended within may be cut, which is no fault of its writer. */
+  /** A frame that the connection ended within may be cut: unreadable, it does not end the stream either. */
   #last(): CanonicalEvent[] {
     try {
       return this.#read(this.#parser.end())
     } catch {
-      throw new GatewayError('upstream_broken')
+      return []
     }
   }
 

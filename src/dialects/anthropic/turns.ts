@@ -1,5 +1,6 @@
 import type { CanonicalRequest, JsonObject, Message } from '../canonical.ts'
-import { assistantBlocks, resultBlock, textBlocks, userBlocks, type Block } from './blocks.ts'
+import { assistantBlocks, resultBlock, userBlocks, type Block } from './blocks.ts'
+import { textOf } from './read.ts'
 
 interface Turn {
   readonly role: 'user' | 'assistant' | 'system'
@@ -28,6 +29,12 @@ function turnOf(message: Message, native: boolean): Turn {
       return { role: 'user', content: message.results.map(resultBlock) }
   }
 }
+
+/** Text of nothing but white space is refused in most places; a client that speaks this dialect knows which. */
+const withoutBlanks = (content: readonly Block[], native: boolean): readonly Block[] =>
+  native
+    ? content
+    : content.filter(({ type, text }) => type !== 'text' || textOf(text).trim() !== '')
 
 /** One turn a side: an empty one is left out, and those of one role become one. */
 function merge(turns: readonly Turn[]): Turn[] {
@@ -72,14 +79,15 @@ export function conversationOf(request: CanonicalRequest): Conversation {
   const first = messages.findIndex((message) => !isSystem(message))
   const leading = first === -1 ? messages : messages.slice(0, first)
   const rest = first === -1 ? [] : messages.slice(first)
-  const system = leading.flatMap((message) =>
-    isSystem(message) && 'parts' in message
-      ? message.parts.flatMap((part) =>
-          part.type === 'text' ? textBlocks(part.text, part.cache) : [],
-        )
-      : [],
+  const system = withoutBlanks(
+    leading.flatMap((message) => turnOf(message, native).content),
+    native,
   )
-  const turns = merge(rest.map((message) => turnOf(message, native))).map(resultsFirst)
+  const said = rest.map((message) => {
+    const turn = turnOf(message, native)
+    return { ...turn, content: withoutBlanks(turn.content, native) }
+  })
+  const turns = merge(said).map(resultsFirst)
   // Instructions alone, which OpenAI answers, are the user's turn here: there has to be one.
   if (turns.length === 0) return { system: [], turns: merge([{ role: 'user', content: system }]) }
   return { system, turns: withoutTrailingSpace(turns) }
