@@ -65,7 +65,7 @@ export function readAnswer(bytes: Buffer): JsonObject {
   return value
 }
 
-/** JSON that nests deeper than the stack would end in a RangeError, which becomes `code`. */
+/** What the engine cannot write, for its depth or its length, is a RangeError of its own; it becomes `code`. */
 export function writeJson(value: JsonValue, code: ErrorCode): string {
   try {
     return JSON.stringify(value)
