@@ -306,7 +306,8 @@ describe('a request to Bedrock', () => {
       [assistant(call('1', 'g'), call('2', 'g'))],
       { tools: [spec('g')] },
     ],
-  ])('with %s', (_, tools, toolChoice, more, wanted) => {
+  ])('with %s', (...row) => {
+    const [, tools, toolChoice, more, wanted] = row
     const sent = encode(asking([user('a'), ...more], { tools, toolChoice }))
     const strict = JSON.parse(JSON.stringify(pick(sent, 'toolConfig') ?? null), (name, value) =>
       name === 'strict' ? undefined : value,
@@ -412,7 +413,8 @@ describe('a request to Bedrock', () => {
       { reasoningConfig: { type: 'disabled' } },
     ],
     ['a model that has no such thing', 'meta.llama3', [user('a')], effort('low'), undefined],
-  ])('thinks with %s', (_, model, messages, rest, wanted) => {
+  ])('thinks with %s', (...row) => {
+    const [, model, messages, rest, wanted] = row
     expect(pick(encode(asking(messages, rest), model), 'additionalModelRequestFields')).toEqual(
       wanted,
     )

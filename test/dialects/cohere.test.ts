@@ -18,7 +18,6 @@ import {
   asking,
   bodies,
   callsOf,
-  expectSameWhereverCut,
   feed,
   has,
   items,
@@ -26,6 +25,7 @@ import {
   number,
   parse,
   pick,
+  readings,
   recordings,
   target,
   text,
@@ -153,7 +153,7 @@ describe.skipIf(!hasVectors)('recorded answers of Cohere', () => {
   })
 
   test.each(streams)('$name: cut anywhere', ({ body }) => {
-    expectSameWhereverCut(() => cohere.stream(target(MODEL)), body)
+    expect(readings(() => cohere.stream(target(MODEL)), body).size).toBe(1)
   })
 
   test.each(streams)('$name: broken off', ({ body }) => {

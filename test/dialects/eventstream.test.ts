@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EventStreamParser } from '../../src/dialects/bedrock/eventstream.ts'
 import { eventFrame, frame, rawFrame } from './eventstream-frames.ts'

@@ -350,7 +350,8 @@ describe('a failure of Gemini', () => {
     [503, 'UNAVAILABLE', 'x', {}, 'overloaded'],
     [504, 'DEADLINE_EXCEEDED', 'x', {}, 'server'],
     [418, '__proto__', 'x', {}, 'bad_request'],
-  ])('%i %s %s', (status, name, message, more, kind) => {
+  ])('%i %s %s', (...row) => {
+    const [status, name, message, more, kind] = row
     const error = { code: status, message, status: name, ...more }
     const told = ['bad_request', 'context_length'].includes(kind) ? message : null
     const wanted = { class: kind, status, retryAfterSeconds: null, message: told }

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import type { CanonicalRequest, Message } from '../../src/dialects/canonical.ts'
 import { bedrock } from '../../src/dialects/bedrock/dialect.ts'
@@ -294,6 +294,50 @@ describe('a stream of Bedrock', () => {
       Buffer.concat([eventFrame('messageStop', { stopReason: 'end_turn' }), more.subarray(0, 20)]),
     )
     expect(() => decoder.end()).toThrow(expect.objectContaining({ code: 'upstream_broken' }))
+  })
+})
+
+describe('a number with more digits than a double has', () => {
+  const digits = '{"id":12345678901234567890,"x":[0.1234567890123456789,1234567890123456]}'
+  const messages: Message[] = [
+    user('a'),
+    {
+      role: 'assistant',
+      parts: [{ type: 'tool_call', id: '1', name: 'f', arguments: digits, signature: null }],
+    },
+  ]
+
+  test.each(dialects)('keeps them in a request to $name', (dialect) => {
+    const sent = dialect.encode(asking(messages), target('m')).body.toString()
+    expect(sent.replaceAll('\\"', '"')).toContain(digits)
+  })
+
+  test.each([
+    [
+      gemini,
+      `{"candidates":[{"content":{"parts":[{"functionCall":{"name":"f","args":${digits}}}]},"finishReason":"STOP"}]}`,
+    ],
+    [
+      bedrock,
+      `{"output":{"message":{"content":[{"toolUse":{"name":"f","input":${digits}}}]}},"stopReason":"tool_use"}`,
+    ],
+  ])('keeps them in an answer of $name', (dialect, body) => {
+    const [part] = dialect.decode(Buffer.from(body), target('m')).choices[0]?.parts ?? []
+    expect(part).toMatchObject({ type: 'tool_call', arguments: digits })
+  })
+
+  test.each([gemini, bedrock])('is not an object: $name', (dialect) => {
+    const call = {
+      type: 'tool_call',
+      id: '1',
+      name: 'f',
+      arguments: '12345678901234567890',
+      signature: null,
+    } as const
+    const request = asking([user('a'), { role: 'assistant', parts: [call] }])
+    expect(() => dialect.encode(request, target('m'))).toThrow(
+      expect.objectContaining({ code: 'request_not_supported' }),
+    )
   })
 })
 
