@@ -248,7 +248,7 @@ describe('arguments that come in pieces', () => {
     ],
     ['no path', [piece('$', { stringValue: 'x' })]],
     ['a path that is none', [piece('$.a[x]', { stringValue: 'x' })]],
-    ['a path that does not begin at the root', [piece('a', { stringValue: 'x' })]],
+    ['a path that does not begin at the root', [piece('x.a', { stringValue: 'x' })]],
     ['a path that is deep', [piece(`$${'.a'.repeat(33)}`, { stringValue: 'x' })]],
   ])('are refused: %s', (_, parts) => {
     expect(() => argumentsOf(...parts)).toThrow(malformed)
@@ -265,6 +265,17 @@ describe('arguments that come in pieces', () => {
     decoder.push(sse(chunk([piece('$.a', long)])))
     decoder.push(sse(chunk([piece('$.a', long)])))
     expect(() => decoder.push(sse(chunk([piece('$.a', long)])))).toThrow(malformed)
+  })
+})
+
+describe('a stream that is none of Gemini’s', () => {
+  test.each([
+    ['a frame that is no object', [1]],
+    ['a frame that is no JSON', undefined],
+    ['a candidate of a high number', chunk([{ text: 'a' }], 'STOP', 64)],
+  ])('is refused with %s', (_, value) => {
+    const decoder = gemini.stream(target(MODEL))
+    expect(() => decoder.push(sse(value))).toThrow(malformed)
   })
 })
 

@@ -251,6 +251,27 @@ function deepObject(levels: number): { readonly [member: string]: never } {
   return JSON.parse(`${'{"a":'.repeat(levels)}{}${'}'.repeat(levels)}`)
 }
 
+describe('a whole answer', () => {
+  const called = (tool: object) =>
+    JSON.stringify({ output: { message: { content: [tool] } }, stopReason: 'x' })
+  test.each([
+    [bedrock, 'a call without a name', called({ toolUse: { input: {} } })],
+    [bedrock, 'no reason to stop', '{"output":{"message":{"content":[]}}}'],
+    [bedrock, 'no content', '{"stopReason":"end_turn"}'],
+    [
+      cohere,
+      'a call without a name',
+      '{"message":{"tool_calls":[{}]},"finish_reason":"TOOL_CALL"}',
+    ],
+    [cohere, 'no reason to stop', '{"message":{}}'],
+    [cohere, 'no message', '{"finish_reason":"COMPLETE"}'],
+  ])('of $name is refused with %s', (dialect, _, body) => {
+    expect(() => dialect.decode(Buffer.from(body), target('m'))).toThrow(
+      expect.objectContaining({ code: 'upstream_malformed' }),
+    )
+  })
+})
+
 describe('a stream of Bedrock', () => {
   test.each([
     [
@@ -285,6 +306,19 @@ describe('a stream of Bedrock', () => {
     expect(() => {
       for (let index = 0; index < 2000; index++) decoder.push(open(index))
     }).toThrow(expect.objectContaining({ code: 'upstream_malformed' }))
+  })
+
+  test('is refused with a proof that is very long', () => {
+    const decoder = bedrock.stream(target('m'))
+    const piece = eventFrame('contentBlockDelta', {
+      contentBlockIndex: 0,
+      delta: { reasoningContent: { signature: 'x'.repeat(3 << 20) } },
+    })
+    decoder.push(piece)
+    decoder.push(piece)
+    expect(() => decoder.push(piece)).toThrow(
+      expect.objectContaining({ code: 'upstream_malformed' }),
+    )
   })
 
   test('is broken with half a message after its stop', () => {
