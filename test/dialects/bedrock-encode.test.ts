@@ -509,6 +509,10 @@ describe('a request to Bedrock', () => {
         detail: null,
       }),
     ],
+    [
+      'an image in its storage of an unknown kind',
+      part({ type: 'image', source: { kind: 'url', url: 's3://b/c.tiff' }, detail: null }),
+    ],
     ['sound', part({ type: 'audio', format: 'wav', data: '' })],
     [
       'a file that only another provider has',
