@@ -378,6 +378,16 @@ describe('a number with more digits than a double has', () => {
 describe('a stream of Cohere', () => {
   const line = (value: unknown) => Buffer.from(`data: ${JSON.stringify(value)}\n\n`)
   test.each([
+    ['nothing', ''],
+    ['its end left out', 'data: {"type":"content-end"}\n\n'],
+    ['half of its last frame', 'data: {"type":"message-end","delta":{'],
+  ])('is broken with %s', (_, body) => {
+    const decoder = cohere.stream(target('m'))
+    decoder.push(Buffer.from(body))
+    expect(() => decoder.end()).toThrow(expect.objectContaining({ code: 'upstream_broken' }))
+  })
+
+  test.each([
     ['arguments without a call', { type: 'tool-call-delta', index: 0 }],
     ['a call without a name', { type: 'tool-call-start', index: 0, delta: {} }],
     ['a frame that is no object', [1]],
