@@ -41,6 +41,12 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
   ['client/collateral.ts', ['test/client/collateral.test.ts']],
   ['src/nvidia', ['test/src/nvidia']],
+  ['src/dialects/gemini', ['test/dialects/gemini', 'test/dialects/vendors-hostile.test.ts']],
+  [
+    'src/dialects/bedrock',
+    ['test/dialects/bedrock', 'test/dialects/eventstream', 'test/dialects/vendors-hostile'],
+  ],
+  ['src/dialects/cohere', ['test/dialects/cohere', 'test/dialects/vendors-hostile.test.ts']],
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],

@@ -8,8 +8,20 @@ import type { JsonObject } from './canonical.ts'
  */
 const MAX_BODY = 64 << 20
 
+/** ECMAScript's JSON.parse with source text, which the library's types do not have yet. */
+declare global {
+  interface JSON {
+    parse(
+      text: string,
+      reviver: (name: string, value: JsonValue, context: { readonly source?: string }) => JsonValue,
+    ): JsonValue
+    rawJSON(text: string): JsonValue
+    isRawJSON(value: unknown): boolean
+  }
+}
+
 export const isObject = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
+  typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value)
 
 export const isList = (value: JsonValue | undefined): value is readonly JsonValue[] =>
   Array.isArray(value)
@@ -38,10 +50,18 @@ export function countAt(value: JsonValue | undefined, name: string): number | nu
   return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : null
 }
 
+const LONG_NUMBER = /\d{16}/
+
+/** A number that would come out with other digits stays as it was written: it is an id more often than a quantity. */
+const exact = (_: string, value: JsonValue, { source }: { readonly source?: string }): JsonValue =>
+  typeof value === 'number' && source !== undefined && source.length > 15 && `${value}` !== source
+    ? JSON.rawJSON(source)
+    : value
+
 /** Undefined where the text is not JSON. V8's own error quotes the input, so it is dropped. */
 export function readJson(text: string): JsonValue | undefined {
   try {
-    const value: JsonValue = JSON.parse(text)
+    const value: JsonValue = LONG_NUMBER.test(text) ? JSON.parse(text, exact) : JSON.parse(text)
     return value
   } catch {
     return undefined
@@ -65,7 +85,7 @@ export function readAnswer(bytes: Buffer): JsonObject {
   return value
 }
 
-/** JSON that nests deeper than the stack would end in a RangeError, which becomes `code`. */
+/** What the engine cannot write, for its depth or its length, is a RangeError of its own; it becomes `code`. */
 export function writeJson(value: JsonValue, code: ErrorCode): string {
   try {
     return JSON.stringify(value)

@@ -7,7 +7,6 @@ import { eventFrame, exceptionFrame } from './eventstream-frames.ts'
 import {
   bodies,
   callsOf,
-  expectSameWhereverCut,
   feed,
   has,
   items,
@@ -15,6 +14,7 @@ import {
   number,
   parse,
   pick,
+  readings,
   recordings,
   target,
   text,
@@ -175,7 +175,7 @@ describe.skipIf(!hasVectors)('recorded answers of Bedrock', () => {
   })
 
   test.each(streams)('$name: cut anywhere', ({ body }) => {
-    expectSameWhereverCut(() => bedrock.stream(target(MODEL)), body)
+    expect(readings(() => bedrock.stream(target(MODEL)), body).size).toBe(1)
   })
 
   test.each(streams)('$name: broken off', ({ body }) => {

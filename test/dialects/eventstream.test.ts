@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { EventStreamParser } from '../../src/dialects/bedrock/eventstream.ts'
 import { eventFrame, frame, rawFrame } from './eventstream-frames.ts'
@@ -97,7 +97,7 @@ describe('the frames of an AWS event stream', () => {
   })
 
   test.each([
-    ['a type that does not exist', [1, 0x78, 10]],
+    ['a type that does not exist', [1, 0x78, 10, 0, 0]],
     ['a name that is cut off', [9, 0x78]],
     ['a value that is cut off', [1, 0x78, 7, 0, 9, 1]],
     ['no type', [1, 0x78]],

@@ -131,7 +131,8 @@ function signatureOf(path: string): string {
 }
 
 describe('a request to AWS', () => {
-  test.each(PUBLISHED)('%s has the published signature', (_, method, path, rest, signature) => {
+  test.each(PUBLISHED)('%s has the published signature', (...example) => {
+    const [, method, path, rest, signature] = example
     expect(sign(method, path, rest)['authorization']).toContain(`Signature=${signature}`)
   })
 

@@ -12,7 +12,7 @@ import type { EncodedRequest, Target } from '../dialect.ts'
 import { compact, writeJson } from '../loose.ts'
 import { toolNames } from '../toolcalls.ts'
 import { ContentWriter } from './content.ts'
-import { familyOf, thinksAdaptively, type Family } from './family.ts'
+import { familyOf, takesStrictTools, thinksAdaptively, type Family } from './family.ts'
 import { awsEncode } from './sigv4.ts'
 
 const MIN_BUDGET = 1024
@@ -109,12 +109,12 @@ function settings(request: CanonicalRequest, model: string, family: Family) {
 
 const ANY_OBJECT: JsonObject = { type: 'object', properties: {} }
 
-const specOf = ({ name, description, parameters, strict }: Tool): JsonObject => ({
+const specOf = ({ name, description, parameters, strict }: Tool, model: string): JsonObject => ({
   toolSpec: compact({
     name,
     description: description === '' ? null : description,
     inputSchema: { json: parameters ?? ANY_OBJECT },
-    strict: strict === true ? true : null,
+    strict: strict === true && takesStrictTools(model) ? true : null,
   }),
 })
 
@@ -125,13 +125,17 @@ function choiceOf(choice: ToolChoice | null): JsonObject | null {
 }
 
 /** There is no choice `none`: the tools go unless the conversation has calls, which Bedrock refuses without them. */
-function toolConfig(request: CanonicalRequest, writer: ContentWriter): JsonObject | null {
+function toolConfig(
+  request: CanonicalRequest,
+  writer: ContentWriter,
+  model: string,
+): JsonObject | null {
   const { tools, toolChoice } = request
   const called = [...new Set(toolNames(request.messages).values())]
   if (called.length === 0 && (tools.length === 0 || toolChoice?.type === 'none')) return null
   const specs =
     tools.length > 0
-      ? tools.flatMap((tool) => [specOf(tool), ...writer.cachePoint(tool.cache)])
+      ? tools.flatMap((tool) => [specOf(tool, model), ...writer.cachePoint(tool.cache)])
       : called.map((name) => ({ toolSpec: { name, inputSchema: { json: ANY_OBJECT } } }))
   return compact({ tools: specs, toolChoice: tools.length > 0 ? choiceOf(toolChoice) : null })
 }
@@ -160,7 +164,7 @@ export function encodeBedrock(request: CanonicalRequest, target: Target): Encode
     messages: writer.messages(request.messages),
     system: system.length === 0 ? null : system,
     ...settings(request, model, family),
-    toolConfig: toolConfig(request, writer),
+    toolConfig: toolConfig(request, writer, model),
     outputConfig: outputConfig(request.format),
   })
   return {

@@ -1,7 +1,7 @@
 import { createHash, createHmac } from 'node:crypto'
 
 /** AWS Signature Version 4 by header, for services that encode the path twice (every one but S3). */
-export interface AwsCredentials {
+interface AwsCredentials {
   readonly accessKeyId: string
   readonly secretAccessKey: string
   /** Of temporary credentials. */

@@ -82,7 +82,6 @@ export class PartialArguments {
 
   #piece(piece: JsonValue): void {
     const path = steps(textAt(piece, 'jsonPath') ?? '')
-    if (path.length === 0) throw malformed()
     let node = this.#root
     for (const [index, step] of path.entries()) node = child(node, step, path[index + 1])
     if (node.kind !== 'leaf') throw malformed()

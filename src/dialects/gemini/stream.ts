@@ -12,7 +12,7 @@ import { geminiFailure } from './failure.ts'
 const MAX_CANDIDATES = 64
 
 /** The prompt's count includes what was cached and excludes what tools put in; the candidates' excludes thoughts. */
-export function geminiUsage(value: JsonValue | undefined): CanonicalUsage | null {
+function geminiUsage(value: JsonValue | undefined): CanonicalUsage | null {
   const prompt = countAt(value, 'promptTokenCount')
   if (prompt === null) return null
   const cacheRead = countAt(value, 'cachedContentTokenCount') ?? 0
