@@ -1,6 +1,6 @@
 import { defineConfig } from 'vitest/config'
 
 export default defineConfig({
-  ssr: { resolve: { conditions: ['source'] } },
+  ssr: { resolve: { conditions: ['vouchgate-source'] } },
   test: { include: ['test/**/*.test.ts'], testTimeout: 30_000 },
 })

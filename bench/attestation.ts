@@ -64,7 +64,7 @@ function ableToJudge(names: readonly string[]): string[] {
 }
 
 async function ask(task: Task): Promise<unknown> {
-  const child = spawn(process.execPath, ['--conditions=source', WORKER], {
+  const child = spawn(process.execPath, ['--conditions=vouchgate-source', WORKER], {
     stdio: ['pipe', 'pipe', 'inherit'],
   })
   child.stdin.end(JSON.stringify(task))

@@ -9,7 +9,7 @@ export async function start<T>(role: string, input: object): Promise<T> {
   const child = spawn(
     process.execPath,
     [
-      '--conditions=source',
+      '--conditions=vouchgate-source',
       new URL('servers.ts', import.meta.url).pathname,
       role,
       JSON.stringify(input),

@@ -1,4 +1,4 @@
-#!/usr/bin/env -S node --conditions=source
+#!/usr/bin/env -S node --conditions=vouchgate-source
 // Parses on any Node: an older one would otherwise fail on the first type annotation, with a syntax error.
 const major = Number(process.versions.node.split('.')[0])
 if (major < 26) {

@@ -12,6 +12,16 @@ export const PROVIDER_SUITES: readonly (readonly [prefix: string, suites: readon
   ['client/recorder.ts', ['test/cli/appraise.test.ts']],
 ]
 
+/** As `EQUIVALENT` in `steps.ts`. */
+export const PROVIDER_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] =
+  [
+    [
+      `${PROVIDERS}/appraise.ts`,
+      'a kind appraises one channel or throws',
+      'no kind gives an empty list; the line turns a mistake in a new one into an error that says so',
+    ],
+  ]
+
 /** As in `STEPS`. */
 export const PROVIDER_STEPS: readonly (readonly [
   file: string,

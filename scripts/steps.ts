@@ -1,7 +1,7 @@
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
-import { PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
+import { PROVIDER_EQUIVALENT, PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
 import { RELEASE_EQUIVALENT, RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
@@ -49,12 +49,22 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
   ['client/collateral.ts', ['test/client/collateral.test.ts']],
   ['src/nvidia', ['test/src/nvidia']],
+  ['src/dialects/gemini', ['test/dialects/gemini', 'test/dialects/vendors-hostile.test.ts']],
+  [
+    'src/dialects/bedrock',
+    ['test/dialects/bedrock', 'test/dialects/eventstream', 'test/dialects/vendors-hostile'],
+  ],
+  ['src/dialects/cohere', ['test/dialects/cohere', 'test/dialects/vendors-hostile.test.ts']],
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],
   ['src/plan.ts', ['test/src/chat.test.ts']],
   ['src/prompt.ts', ['test/src/refusals.test.ts', 'test/src/chat.test.ts']],
-  ['src/routes/chat.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
+  ['src/dialects/openai-chat', ['test/dialects/openai-chat']],
+  ['src/dialects/openai-responses', ['test/dialects/openai-responses.test.ts']],
+  ['src/dialects/completions.ts', ['test/dialects/openai-chat-client.test.ts']],
+  ['src/dialects/anthropic', ['test/dialects/anthropic']],
+  ['src/routes/prompt.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 
 /** Steps that are calls or conditions, beyond the refusals themselves: [file, text, replacement]. */
@@ -298,6 +308,7 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
     'the discarded body cannot be read either, with the same code',
   ],
   ...RELEASE_EQUIVALENT,
+  ...PROVIDER_EQUIVALENT,
   ...SESSION_EQUIVALENT,
   ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

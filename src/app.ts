@@ -20,14 +20,19 @@ import {
   metrics,
   readyz,
 } from './routes/aci.ts'
-import { chat } from './routes/chat.ts'
+import { operation, OPERATIONS, type OperationName } from './operations.ts'
+import { answerPrompts } from './routes/prompt.ts'
 import { getModel, listModels } from './routes/models.ts'
 import { listProviders } from './routes/providers.ts'
 
 export type App = FastifyInstance<Server>
 
+const promptRoutes = Object.keys(OPERATIONS)
+  .filter((name): name is OperationName => name in OPERATIONS)
+  .map(operation)
+
 const ROUTE_NAMES: ReadonlyMap<string | undefined, RouteName> = new Map([
-  ['/v1/chat/completions', 'chat'],
+  ...promptRoutes.map((route) => [`/v1${route.path}`, route.name] as const),
   ['/v1/models', 'models'],
   ['/v1/models/*', 'models'],
   ['/v1/aci/attestation', 'attestation'],
@@ -39,6 +44,9 @@ const ROUTE_NAMES: ReadonlyMap<string | undefined, RouteName> = new Map([
   ['/readyz', 'health'],
   ['/metrics', 'metrics'],
 ])
+
+const MESSAGES = operation('messages').dialect
+const CHAT = operation('chat').dialect
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
@@ -57,7 +65,7 @@ export function buildApp(context: Context): App {
     routerOptions: { maxParamLength: 512 },
     frameworkErrors: (error, request, reply) => {
       stamp(context, request, reply)
-      sendError(reply, toGatewayError(error))
+      sendError(request, reply, toGatewayError(error))
     },
     clientErrorHandler: (_error, socket) => {
       const body = errorBody('bad_request')
@@ -105,7 +113,7 @@ function addHooks(app: App, context: Context): void {
     if (isRequestId(request.id)) {
       context.log({ event: 'request_failed', request: request.id, code: known.code })
     }
-    sendError(reply, known)
+    sendError(request, reply, known)
   })
   app.setNotFoundHandler(async () => {
     throw new GatewayError('route_not_found')
@@ -119,11 +127,14 @@ function stamp({ enclave }: Context, request: FastifyRequest, reply: FastifyRepl
   reply.raw.setHeader('x-aci-keyset-digest', enclave.current.keysetDigest)
 }
 
-function sendError(reply: FastifyReply, error: GatewayError): void {
+/** In the shape of the dialect that is spoken at this address. */
+function sendError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
   if (error.retryAfterSeconds !== null) reply.header('retry-after', error.retryAfterSeconds)
   // What is left of an oversized body is not read for a next request.
   if (error.code === 'body_too_large') reply.header('connection', 'close')
-  reply.code(error.status).type('application/json; charset=utf-8').send(errorBody(error.code))
+  const dialect = request.url.startsWith('/v1/messages') ? MESSAGES : CHAT
+  const body = dialect.error(error.code, null, request.id)
+  reply.code(error.status).type('application/json; charset=utf-8').send(body)
 }
 
 /** Fastify's messages quote paths and types; only its codes are looked at. */
@@ -141,12 +152,20 @@ function toGatewayError(error: unknown): GatewayError {
   return new GatewayError(typeof status === 'number' && status < 500 ? 'bad_request' : 'internal')
 }
 
+/** Anthropic's SDKs send the key in a header of their own. */
+function credentialOf({ headers }: FastifyRequest): string | undefined {
+  const { authorization, 'x-api-key': key } = headers
+  return authorization ?? (typeof key === 'string' ? `Bearer ${key}` : undefined)
+}
+
 function addRoutes(app: App, context: Context): void {
   const authenticate = async (request: FastifyRequest): Promise<void> => {
-    context.principals.set(request.raw, context.keys.authenticate(request.headers.authorization))
+    context.principals.set(request.raw, context.keys.authenticate(credentialOf(request)))
   }
   const keyed = { onRequest: authenticate }
-  app.post('/v1/chat/completions', keyed, chat(context))
+  for (const route of promptRoutes) {
+    app.post(`/v1${route.path}`, keyed, answerPrompts(context, route))
+  }
   app.get('/v1/models', keyed, listModels(context))
   app.get('/v1/models/*', keyed, getModel(context))
   app.get('/v1/aci/attestation', attestation(context))

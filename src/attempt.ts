@@ -1,29 +1,33 @@
 import type { Pipeline, PromptCall } from './call.ts'
 import type { Route } from './config/index.ts'
 import { GatewayError } from './errors.ts'
-import { bodyHash, forwardable, type Prompt, type Shape } from './prompt.ts'
-import { Relay } from './relay.ts'
+import type { Shape } from './prompt.ts'
+import { translate, type Translation } from './translate.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import { SendError } from './upstream/send.ts'
-import type { Access, Connection } from './upstream/upstream.ts'
+import type { Access, Connection, Upstream } from './upstream/upstream.ts'
 
 const MAX_ROUNDS = 3
-const OPERATION = '/chat/completions'
 
 /** One prompt to one provider. */
 export class Attempt {
-  readonly #pipeline: Pipeline
+  readonly #upstream: Upstream
   readonly #call: PromptCall
-  readonly #shape: Shape
-  readonly #route: Route
-  readonly #body: Prompt
+  readonly #stream: boolean
+  readonly #translation: Translation
 
+  /** Throws where the provider cannot be asked this. */
   constructor(pipeline: Pipeline, call: PromptCall, shape: Shape, route: Route) {
-    this.#pipeline = pipeline
+    const { config, upstreams, clock, random } = pipeline
+    const provider = config.providers.get(route.provider)
+    const upstream = upstreams.get(route.provider)
+    if (upstream === undefined || provider === undefined) throw new GatewayError('internal')
+    const target = { random, now: () => clock.now() }
+    const maxBytes = config.limits.response_bytes
+    this.#upstream = upstream
     this.#call = call
-    this.#shape = shape
-    this.#route = route
-    this.#body = forwardable(call.prompt, shape, route.model)
+    this.#stream = shape.stream
+    this.#translation = translate({ call, shape, route, provider, maxBytes, target })
   }
 
   /** Throws a `GatewayError` where the client has been sent nothing. */
@@ -35,9 +39,7 @@ export class Attempt {
 
   /** False where the peer did not hold the attested key, or was refused before anything was sent. */
   async #once(access: Access): Promise<boolean> {
-    const upstream = this.#pipeline.upstreams.get(this.#route.provider)
-    if (upstream === undefined) throw new GatewayError('internal')
-    const connection = await upstream.connect(access)
+    const connection = await this.#upstream.connect(access)
     try {
       return await this.#exchange(connection)
     } finally {
@@ -47,12 +49,11 @@ export class Attempt {
 
   async #exchange(connection: Connection): Promise<boolean> {
     const { signal } = this.#call
-    const relay = this.#relay(connection)
-    const { stream } = this.#shape
-    const message = { operation: OPERATION, body: this.#body, stream, signal }
+    const { path: operation, headers, body, sink } = this.#translation
+    const answer = sink(connection.session)
     try {
-      await connection.send(message, relay)
-      relay.complete()
+      await connection.send({ operation, headers, body, stream: this.#stream, signal }, answer)
+      answer.complete()
     } catch (error) {
       if (!(error instanceof SendError)) throw error
       if (error.failure === 'key_mismatch') {
@@ -62,24 +63,8 @@ export class Attempt {
         return false
       }
       if (error.failure === 'withdrawn') return false
-      relay.fail(error.failure)
+      answer.fail(error.failure)
     }
     return true
-  }
-
-  #relay({ session }: Connection): Relay {
-    const { response, prompt, receipt, receivedHash } = this.#call
-    const { provider, model } = this.#route
-    const unchanged = this.#body === prompt
-    return new Relay({
-      response,
-      stream: this.#shape.stream,
-      maxBytes: this.#pipeline.config.limits.response_bytes,
-      onSent: () => {
-        const hash = unchanged ? receivedHash : bodyHash(this.#body)
-        receipt.forwarded({ provider, model, session }, hash)
-      },
-      seal: (answer, hash) => this.#call.seal(answer, hash),
-    })
   }
 }

@@ -2,11 +2,12 @@ import type { Clock } from '@vouchgate/attestation'
 import type { Enclave } from '../enclave/index.ts'
 import type { Config, Model } from './config/index.ts'
 import type { GatewayError } from './errors.ts'
-import type { ModelName, ProviderId, ReceiptId, RequestId } from './ids.ts'
+import type { ModelName, ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
 import type { Principal } from './keys.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
 import { bodyHash, promptBytes, type Prompt } from './prompt.ts'
+import type { Operation } from './operations.ts'
 import type { ReceiptStore } from './receipt-store.ts'
 import { ReceiptBuilder } from './receipts.ts'
 import type { Answer } from './relay.ts'
@@ -25,10 +26,12 @@ export interface Pipeline {
   readonly receipts: ReceiptStore
   readonly log: Logger
   readonly metrics: Metrics
+  readonly random: Random
 }
 
 export interface PromptCallFields {
   readonly requestId: RequestId
+  readonly operation: Operation
   readonly receiptId: ReceiptId
   readonly principal: Principal
   readonly prompt: Prompt
@@ -39,6 +42,8 @@ export interface PromptCallFields {
 
 /** One prompt request, from its body to its sealed receipt. */
 export class PromptCall {
+  readonly requestId: RequestId
+  readonly operation: Operation
   readonly principal: Principal
   readonly prompt: Prompt
   readonly response: ClientResponse
@@ -47,13 +52,13 @@ export class PromptCall {
   /** `sha256:<hex>` of the body as it arrived. */
   readonly receivedHash: string
   readonly #pipeline: Pipeline
-  readonly #requestId: RequestId
   #model: ModelName | null = null
   #sealed = false
 
   constructor(pipeline: Pipeline, fields: PromptCallFields) {
     this.#pipeline = pipeline
-    this.#requestId = fields.requestId
+    this.requestId = fields.requestId
+    this.operation = fields.operation
     this.principal = fields.principal
     this.prompt = fields.prompt
     this.response = fields.response
@@ -80,7 +85,7 @@ export class PromptCall {
       error instanceof VerificationRefused ? error.reason : null,
     )
     metrics.add('vouchgate_attempts_failed_total', { provider, code })
-    log({ event: 'attempt_failed', request: this.#requestId, provider, code })
+    log({ event: 'attempt_failed', request: this.requestId, provider, code })
   }
 
   /** Signs and keeps the receipt, and accounts for the request. Called once, before the last byte leaves. */
@@ -99,7 +104,7 @@ export class PromptCall {
     }
     log({
       event: 'prompt_done',
-      request: this.#requestId,
+      request: this.requestId,
       receipt: this.receipt.id,
       key: this.principal.id,
       model: this.#model,

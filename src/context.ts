@@ -2,7 +2,6 @@ import type { IncomingMessage } from 'node:http'
 import type { Pipeline } from './call.ts'
 import type { CollateralService } from './collateral.ts'
 import { GatewayError } from './errors.ts'
-import type { Random } from './ids.ts'
 import type { KeyRing, Principal } from './keys.ts'
 import type { SessionStore } from './session-store.ts'
 import type { SessionFile } from './session-file.ts'
@@ -12,7 +11,6 @@ import type { ServingBreakers } from './upstream/serving.ts'
 
 /** What the routes share. */
 export interface Context extends Pipeline {
-  readonly random: Random
   readonly keys: KeyRing
   readonly sessions: AttestedSessions<VerifiedChannel>
   readonly store: SessionStore

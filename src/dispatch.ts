@@ -1,9 +1,10 @@
 import { admit } from './admit.ts'
 import { Attempt } from './attempt.ts'
 import type { Pipeline, PromptCall } from './call.ts'
-import { asGatewayError, errorBody, GatewayError, type ErrorCode } from './errors.ts'
+import { asGatewayError, GatewayError, type ErrorCode } from './errors.ts'
 import { plan, type Plan } from './plan.ts'
 import { readShape, type Shape } from './prompt.ts'
+import { ProviderRefusal } from './provider-refusal.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import { countsAsFailure, type Served } from './upstream/serving.ts'
 
@@ -14,7 +15,7 @@ import { countsAsFailure, type Served } from './upstream/serving.ts'
 export async function dispatch(pipeline: Pipeline, call: PromptCall): Promise<void> {
   try {
     // What is asked: model, stream, constraints. No content.
-    const shape = readShape(call.prompt)
+    const shape = readShape(call.prompt, call.operation)
     call.receipt.model(shape.model)
     // Whether this key may, and which class of provider the model demands.
     const admission = admit(pipeline.config, call.principal, shape)
@@ -99,7 +100,9 @@ function refuse(call: PromptCall, error: GatewayError): void {
     'content-type': 'application/json; charset=utf-8',
     ...(error.retryAfterSeconds === null ? {} : { 'retry-after': String(error.retryAfterSeconds) }),
   }
-  call.response.send(error.status, headers, Buffer.from(errorBody(error.code)), (hash) =>
+  const failure = error instanceof ProviderRefusal ? error.failure : null
+  const body = call.operation.dialect.error(error.code, failure, call.requestId)
+  call.response.send(error.status, headers, body, (hash) =>
     call.seal({ end, code: error.code, chatId: null, usage: null }, hash),
   )
 }

@@ -53,6 +53,13 @@ const ERRORS = {
   unsupported_media_type: invalid(415, 'send application/json without content encoding'),
   quote_busy: entry(429, 'rate_limit_error', true, 'too many quotes are waiting'),
   upstream_rate_limited: entry(429, 'rate_limit_error', true, 'the provider limits its rate'),
+  request_not_supported: invalid(400, 'no provider of this model can be asked this'),
+  not_stateless: invalid(
+    400,
+    'this needs the gateway to keep content between requests; by its retention policy it keeps none',
+  ),
+  context_length_exceeded: invalid(400, 'the request is longer than the model can read'),
+  content_filtered: invalid(400, 'the provider refuses this content'),
   request_rejected: invalid(400, 'the provider does not accept this request'),
   internal: entry(500, 'server_error', false, 'an internal error'),
   upstream_unreachable: upstream(502, 'the provider cannot be reached'),
@@ -108,11 +115,19 @@ export class GatewayError extends Error {
   }
 }
 
-/** The OpenAI error body; all four members are required by OpenAI's schema. */
-export function errorBody(code: ErrorCode): string {
+/** The members of an OpenAI error; all four are required by OpenAI's schema. */
+export function errorMembers(code: ErrorCode): {
+  message: string
+  type: string
+  param: string | null
+  code: string
+} {
   const { message, type } = ERRORS[code]
-  return JSON.stringify({ error: { message, type, param: null, code } })
+  return { message, type, param: null, code }
 }
+
+/** The OpenAI error body. */
+export const errorBody = (code: ErrorCode): string => JSON.stringify({ error: errorMembers(code) })
 
 /** Anything unexpected becomes `internal`; the error itself is dropped, because messages quote input. */
 export const asGatewayError = (error: unknown): GatewayError =>

@@ -17,7 +17,7 @@ import {
 import { buildApp, type App } from './app.ts'
 import { captureFolder } from './captures.ts'
 import { CollateralService, type CollateralServiceOptions } from './collateral.ts'
-import type { Config } from './config/index.ts'
+import { isAttested, type Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
 import { keptSessions } from './kept.ts'
@@ -143,7 +143,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const metrics = new Metrics()
   const collateral = await collateralService(config, { clock, jitter, log, metrics })
   const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
-  const attested = [...config.providers.values()].filter((provider) => provider.kind !== 'openai')
+  const attested = [...config.providers.values()].filter(isAttested)
   const timeoutMs = limits.connectMs
   const configured = configuredFetch(timeoutMs)
   const collecting = {
@@ -178,7 +178,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const upstreams = new Map(
     [...config.providers].map(([id, provider]) => [
       id,
-      openUpstream(provider, { sessions, limits }),
+      openUpstream(provider, { sessions, limits, clock }),
     ]),
   )
   const { max_entries: maxEntries, ttl_seconds: ttlSeconds } = config.receipts
@@ -186,10 +186,10 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
   const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
-  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics }
+  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics, random }
   const kept = { sessions, store, sessionFile, serving, collateral }
   const principals = new Principals()
-  return { ...pipeline, ...kept, random, keys, principals, running: new RunningPrompts() }
+  return { ...pipeline, ...kept, keys, principals, running: new RunningPrompts() }
 }
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({
@@ -207,7 +207,7 @@ async function collateralService(
   const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
   const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
   const policies = [...providers.values()].flatMap((each) =>
-    each.kind === 'openai' || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
+    !isAttested(each) || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
   )
   const roots = await Promise.all(policies.map(trustedRoot))
   const service = new CollateralService({ ...shared, fetch, testRoots: testRoots(roots) })

@@ -1,6 +1,7 @@
 import type { CollateralName, CollateralPart } from '@vouchgate/attestation'
 import { pino, type DestinationStream } from 'pino'
 import type { ErrorCode } from './errors.ts'
+import type { OperationName } from './operations.ts'
 import type { IdentityMember } from './identities.ts'
 import type { KeyId, ModelName, ProviderId, ReceiptId, RequestId, SessionId } from './ids.ts'
 import type { End } from './receipts.ts'
@@ -9,7 +10,7 @@ import type { BreakerState } from './upstream/breaker.ts'
 import type { Failure } from './upstream/failure.ts'
 
 export type RouteName =
-  | 'chat'
+  | OperationName
   | 'models'
   | 'attestation'
   | 'sessions'

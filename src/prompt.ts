@@ -1,6 +1,8 @@
 import { createHash } from 'node:crypto'
 import { GatewayError } from './errors.ts'
+import type { JsonValue } from '@vouchgate/attestation'
 import { isSessionId, type SessionId } from './ids.ts'
+import type { Operation } from './operations.ts'
 import { applyEdits, jsonMembers, removal, type Edit, type Member } from './json-members.ts'
 import { expose, Sensitive } from './sensitive.ts'
 
@@ -28,20 +30,30 @@ const MAX_PINNED = 64
 const MAX_MODEL = 256
 
 /** Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request` or `invalid_constraint`. */
-export function readShape(prompt: Prompt): Shape {
+export function readShape(prompt: Prompt, { isRequest }: Operation): Shape {
   const bytes = expose(prompt)
   const body = parse(bytes)
   if (!isRecord(body)) throw new GatewayError('invalid_request')
   const members = jsonMembers(bytes)
-  const { model, stream, messages, provider } = body
+  const { model, stream, provider } = body
   if (typeof model !== 'string' || model.length === 0 || model.length > MAX_MODEL) {
     throw new GatewayError('invalid_request')
   }
-  if (!Array.isArray(messages)) throw new GatewayError('invalid_request')
+  if (!isRequest(body)) throw new GatewayError('invalid_request')
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request')
   }
   return { model, stream: stream === true, constraints: readConstraints(provider), members }
+}
+
+/** The body again as a value, for a dialect to read. Throws `invalid_json`. */
+export function parsedBody(prompt: Prompt): JsonValue {
+  try {
+    const value: JsonValue = JSON.parse(expose(prompt).toString('utf8'))
+    return value
+  } catch {
+    throw new GatewayError('invalid_json')
+  }
 }
 
 /** V8 quotes the input in SyntaxError messages, so the original error is dropped, not chained. */

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import { errorBody, GatewayError, type ErrorCode } from './errors.ts'
+import { GatewayError, type ErrorCode } from './errors.ts'
 import type { End } from './receipts.ts'
 import type { ClientResponse } from './response.ts'
-import { answerFacts, SseTap, type AnswerFacts, type Usage } from './sse.ts'
+import { SseTap } from './sse.ts'
 import {
   classifyStatus,
   failureCode,
@@ -10,12 +10,15 @@ import {
   type StatusClass,
 } from './upstream/classify.ts'
 import { SendError, type ResponseSink } from './upstream/send.ts'
+import type { AnswerFacts, Usage, Wire } from './wire.ts'
 
 export interface RelayOptions {
   readonly response: ClientResponse
   /** Whether the client asked for a stream. */
   readonly stream: boolean
   readonly maxBytes: number
+  readonly wire: Wire
+  readonly answers: 'json' | 'binary'
   /** Called when the request is about to be written to a connection. */
   readonly onSent: () => void
   /** Called once, before the last byte leaves. */
@@ -36,13 +39,29 @@ const STREAM_HEADERS = {
   'cache-control': 'no-cache, no-transform',
   'x-accel-buffering': 'no',
 } as const
+type Headers = Readonly<Record<string, string>>
+
+/** Sound, whose type the provider names; nothing that a browser would run. */
+function binaryHeaders({ 'content-type': type = '' }: IncomingHttpHeaders): Headers {
+  const isSound = /^audio\/[a-z0-9.+-]{1,64}$/i.test(type)
+  return { 'content-type': isSound ? type : 'application/octet-stream' }
+}
+
 const MAX_ERROR_BYTES = 1 << 16
 const MAX_AFTER_DONE = 1 << 16
 
-/** Passes one provider's response to the client: a stream as it comes, anything else whole. */
-export class Relay implements ResponseSink {
+/** Where one provider's answer goes, and what is told of it at the end. */
+export interface AnswerSink extends ResponseSink {
+  /** The response has ended cleanly. Throws a `GatewayError` where nothing was passed on. */
+  complete(): void
+  /** The exchange has failed. Throws a `GatewayError` where nothing was passed on. */
+  fail(failure: SendError['failure']): void
+}
+
+/** Passes one provider's response to the client unread: a stream as it comes, anything else whole. */
+export class Relay implements AnswerSink {
   readonly #options: RelayOptions
-  readonly #tap = new SseTap()
+  readonly #tap: SseTap
   #status = 0
   #headers: IncomingHttpHeaders = {}
   #class: StatusClass = 'upstream_error'
@@ -53,6 +72,7 @@ export class Relay implements ResponseSink {
 
   constructor(options: RelayOptions) {
     this.#options = options
+    this.#tap = new SseTap(options.wire)
   }
 
   sent(): void {
@@ -138,14 +158,19 @@ export class Relay implements ResponseSink {
   /** An error the client's SDK raises, and no `[DONE]`: a broken answer must not look complete. */
   #breakStream(code: ErrorCode): void {
     this.#ended = true
-    const frame = this.#tap.failed ? '' : `\n\ndata: ${errorBody(code)}\n\n`
+    const frame = this.#tap.failed ? '' : `\n\n${this.#options.wire.failure(code)}`
     this.#options.response.end(Buffer.from(frame), (hash) =>
       this.#options.seal(this.#answer('upstream_error', code), hash),
     )
   }
 
   #sendWhole(body: Buffer): void {
-    const facts = answerFacts(body)
+    const { answers, wire } = this.#options
+    if (this.#class === 'ok' && answers === 'binary') {
+      this.#send(body, this.#answer('complete', null), binaryHeaders(this.#headers))
+      return
+    }
+    const facts = wire.facts(body)
     if (this.#class === 'ok') {
       if (facts === null) throw new GatewayError('upstream_malformed')
       this.#send(body, this.#answer('complete', null, facts))
@@ -157,9 +182,9 @@ export class Relay implements ResponseSink {
     this.#send(body, this.#answer('upstream_error', 'request_rejected'))
   }
 
-  #send(body: Buffer, answer: Answer): void {
+  #send(body: Buffer, answer: Answer, headers: Headers = JSON_HEADERS): void {
     this.#ended = true
-    this.#options.response.send(this.#status, JSON_HEADERS, body, (hash) =>
+    this.#options.response.send(this.#status, headers, body, (hash) =>
       this.#options.seal(answer, hash),
     )
   }

@@ -1,25 +1,16 @@
-import { jsonMembers } from './json-members.ts'
-
-/** Token counts as the provider states them. */
-export interface Usage {
-  readonly prompt: number
-  readonly completion: number
-}
+import type { Usage, Wire } from './wire.ts'
 
 const MAX_LINE = 1 << 20
 const EMPTY = Buffer.alloc(0)
 const LF = 0x0a
 const CR = 0x0d
-const USAGE = Buffer.from('"usage"')
-const ERROR = Buffer.from('{"error"')
 const DATA = Buffer.from('data:')
-const DONE = Buffer.from('[DONE]')
 
 /** What a chunk adds to the stream. */
 export interface Passed {
   /** The complete lines that can go to the client. */
   readonly bytes: Buffer
-  /** The last of them says `[DONE]`; whatever follows is not part of the answer. */
+  /** The last of them ends the stream; whatever follows is not part of the answer. */
   readonly done: boolean
 }
 
@@ -31,12 +22,17 @@ export interface Passed {
  * the client's parser would choke on the half and never see the error.
  */
 export class SseTap {
+  readonly #wire: Wire
   #held: Buffer = EMPTY
   /** Within a line that was too long to hold, and has passed unread. */
   #skipping = false
   #chatId: string | null = null
   #usage: Usage | null = null
   #failed = false
+
+  constructor(wire: Wire) {
+    this.#wire = wire
+  }
 
   get chatId(): string | null {
     return this.#chatId
@@ -78,16 +74,17 @@ export class SseTap {
   }
 
   #read(line: Buffer): boolean {
-    if (!startsWith(line, DATA, 0)) return false
-    const at = line[DATA.length] === 0x20 ? DATA.length + 1 : DATA.length
-    if (startsWith(line, DONE, at)) return line.length === at + DONE.length
-    if (startsWith(line, ERROR, at)) this.#failed = true
-    if (this.#chatId === null || line.includes(USAGE)) this.#readFrame(line.subarray(at))
-    return false
+    if (!startsWith(line, DATA)) return false
+    const data = line.subarray(line[DATA.length] === 0x20 ? DATA.length + 1 : DATA.length)
+    const { isDone, isFailure, usageMark } = this.#wire
+    const done = isDone(data)
+    if (!done && isFailure(data)) this.#failed = true
+    if (this.#chatId === null || data.includes(usageMark)) this.#readFrame(data)
+    return done
   }
 
   #readFrame(json: Buffer): void {
-    const facts = answerFacts(json)
+    const facts = this.#wire.facts(json)
     this.#chatId ??= facts?.id ?? null
     this.#usage = facts?.usage ?? this.#usage
   }
@@ -101,38 +98,5 @@ const lineEnd = (chunk: Buffer, from: number): number => {
   return lf === -1 ? cr : from + cr
 }
 
-const startsWith = (bytes: Buffer, prefix: Buffer, at: number): boolean =>
-  bytes.length >= at + prefix.length &&
-  bytes.compare(prefix, 0, prefix.length, at, at + prefix.length) === 0
-
-export interface AnswerFacts {
-  readonly id: string | null
-  readonly usage: Usage | null
-}
-
-/** The `id` and `usage` of a completion or of one chunk; nothing else is decoded. Null where it is no JSON object. */
-export function answerFacts(json: Buffer): AnswerFacts | null {
-  let id: string | null = null
-  let usage: Usage | null = null
-  try {
-    for (const { name, valueStart, end } of jsonMembers(json)) {
-      if (name !== 'id' && name !== 'usage') continue
-      const value: unknown = JSON.parse(json.toString('utf8', valueStart, end))
-      if (name === 'usage') usage = readUsage(value)
-      else id = typeof value === 'string' ? value : null
-    }
-  } catch {
-    return null
-  }
-  return { id, usage }
-}
-
-function readUsage(value: unknown): Usage | null {
-  if (typeof value !== 'object' || value === null) return null
-  const prompt = 'prompt_tokens' in value ? count(value.prompt_tokens) : 0
-  const completion = 'completion_tokens' in value ? count(value.completion_tokens) : 0
-  return { prompt, completion }
-}
-
-const count = (value: unknown): number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0
+const startsWith = (bytes: Buffer, prefix: Buffer): boolean =>
+  bytes.length >= prefix.length && bytes.compare(prefix, 0, prefix.length, 0, prefix.length) === 0

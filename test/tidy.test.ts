@@ -19,6 +19,7 @@ const MAY_EXPOSE = [
   'src/upstream/seal-ehbp.ts',
   'src/providers/chutes-tokens.ts',
   'src/upstream/seal-chutes.ts',
+  'src/upstream/credentials.ts',
   'src/upstream/send.ts',
 ]
 

@@ -1,5 +1,11 @@
 import type { Command } from 'commander'
-import { demandsOf, describeConfig, loadConfig, type Config } from '../../src/config/index.ts'
+import {
+  demandsOf,
+  describeConfig,
+  isAttested,
+  loadConfig,
+  type Config,
+} from '../../src/config/index.ts'
 import { EXIT } from '../exit.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'
 import { execute } from '../output.ts'
@@ -33,7 +39,7 @@ export function addConfig(program: Command, shell: Shell): void {
 /** What each provider must prove, claim by claim, and what stays unproven. */
 const providersJson = ({ providers }: Config) =>
   [...providers.values()].map((provider) =>
-    provider.kind === 'openai'
-      ? { id: provider.id, kind: provider.kind, demands: null }
-      : { id: provider.id, kind: provider.kind, demands: demandsOf(provider) },
+    isAttested(provider)
+      ? { id: provider.id, kind: provider.kind, demands: demandsOf(provider) }
+      : { id: provider.id, kind: provider.kind, demands: null },
   )

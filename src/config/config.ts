@@ -1,6 +1,8 @@
 import type { ProviderKind, ProviderPolicy, SourceProvenance } from '@vouchgate/attestation'
 import type { CredentialDigest, KeyId, ModelName, ProviderId, TeamName } from '../ids.ts'
 import type { CollateralBundle } from '../collateral.ts'
+import type { VariantName } from '../dialects/openai-chat/variants.ts'
+import type { Credential } from '../upstream/credentials.ts'
 import type { Sensitive } from '../sensitive.ts'
 import type { ConfigFile } from './schema.ts'
 
@@ -22,14 +24,24 @@ export interface AttestedProvider {
   readonly chuteId?: string
 }
 
-export interface OpenAiProvider {
-  readonly kind: 'openai'
+export const PLAIN_KINDS = ['openai', 'anthropic', 'gemini', 'bedrock', 'cohere'] as const
+
+/** An ordinary API. Whoever runs it sees prompts. */
+export interface PlainProvider {
+  /** Whose API it speaks. */
+  readonly kind: (typeof PLAIN_KINDS)[number]
   readonly id: ProviderId
   readonly baseUrl: string
-  readonly apiKey: Sensitive<string>
+  readonly credential: Credential
+  /** How it departs from OpenAI, where it is compatible with it. */
+  readonly variant: VariantName
+  /** Query parameter of Azure's older addresses. */
+  readonly apiVersion: string | null
 }
 
-export type Provider = AttestedProvider | OpenAiProvider
+export type Provider = AttestedProvider | PlainProvider
+
+export const isAttested = (provider: Provider): provider is AttestedProvider => 'policy' in provider
 
 export interface Route {
   readonly provider: ProviderId

@@ -1,3 +1,4 @@
+import { isAttested } from './config.ts'
 import type { Config, Model, Provider, Route } from './config.ts'
 import { describeDemands } from './describe-provider.ts'
 
@@ -48,7 +49,7 @@ function describeSessions({ sessions, enclave }: Config): string[] {
 
 function describeProvider(provider: Provider): string[] {
   const { id, kind } = provider
-  if (provider.kind === 'openai') {
+  if (!isAttested(provider)) {
     return [
       `Provider ${id} is an ordinary API at ${new URL(provider.baseUrl).origin}: UNPROVEN, whoever runs it sees prompts.`,
     ]

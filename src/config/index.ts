@@ -1,11 +1,12 @@
 export {
   ConfigError,
+  isAttested,
   type AttestedProvider,
   type Config,
   type ConfigProblem,
   type Key,
   type Model,
-  type OpenAiProvider,
+  type PlainProvider,
   type Provider,
   type Route,
 } from './config.ts'

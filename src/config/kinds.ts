@@ -11,4 +11,8 @@ export const KIND_CONFIDENTIALITY: Readonly<Record<Provider['kind'], Confidentia
   'openai-ra-tls': 'attested',
   secretai: 'attested',
   openai: 'plain',
+  anthropic: 'plain',
+  gemini: 'plain',
+  bedrock: 'plain',
+  cohere: 'plain',
 }

@@ -14,6 +14,7 @@ import { isCredentialDigest, type ModelName, type ProviderId } from '../ids.ts'
 import { Sensitive } from '../sensitive.ts'
 import {
   ConfigError,
+  isAttested,
   type Config,
   type ConfigProblem,
   type Key,
@@ -23,6 +24,7 @@ import {
 import { fileSchema, type ConfigFile, type SecretRef } from './schema.ts'
 import { parseYaml } from './yaml.ts'
 import { KIND_CONFIDENTIALITY } from './kinds.ts'
+import { plainProvider, type PlainEntry, type ReadSecret } from './plain.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
 /** Gives the text of a file, or throws. */
@@ -78,12 +80,12 @@ class Reader {
     for (const [index, entry] of file.providers.entries()) {
       const path = `providers.${index}`
       if (providers.has(entry.id)) this.#problem(`${path}.id`, 'this id is used twice')
-      const apiKey = this.#secret(entry.api_key, `${path}.api_key`)
-      if (entry.kind === 'openai') {
-        const { kind, id, base_url: baseUrl } = entry
-        providers.set(id, { kind, id, baseUrl, apiKey })
+      if (isPlain(entry)) {
+        const secret: ReadSecret = (ref, name) => this.#secret(ref, `${path}.${name}`)
+        providers.set(entry.id, plainProvider(entry, secret))
         continue
       }
+      const apiKey = this.#secret(entry.api_key, `${path}.api_key`)
       const policy = this.#policy(entry, `${path}.policy`)
       const { kind, id, origin, refresh_seconds: refreshSeconds } = entry
       const model = 'model' in entry ? entry.model : null
@@ -224,14 +226,17 @@ function releaseProblem(kind: AttestedEntry['kind'], { release }: ProviderPolicy
   return release === 'any' ? null : 'a provider of this kind shows no release that could be wanted'
 }
 
-type AttestedEntry = Exclude<ConfigFile['providers'][number], { kind: 'openai' }>
+type AttestedEntry = Exclude<ConfigFile['providers'][number], PlainEntry>
+
+const isPlain = (entry: ConfigFile['providers'][number]): entry is PlainEntry =>
+  KIND_CONFIDENTIALITY[entry.kind] === 'plain'
 
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** Evidence about one model says nothing of another one behind the same origin. */
 const serves = (provider: Provider, model: string | undefined): boolean =>
-  provider.kind === 'openai' || provider.model === null || provider.model === model
+  !isAttested(provider) || provider.model === null || provider.model === model
 
 /** zod's own messages name what they saw; these name only what was expected. */
 function describeIssue(issue: z.core.$ZodIssue): ConfigProblem[] {

@@ -1,4 +1,5 @@
 import { z } from 'zod'
+import { VARIANTS, type VariantName } from '../dialects/openai-chat/variants.ts'
 import { isKeyId, isModelName, isProviderId, isTeamName } from '../ids.ts'
 import { isSafeUrl } from '../safe-url.ts'
 import { KDS_URL, RELEASES_URL } from './urls.ts'
@@ -150,13 +151,59 @@ const chutesProvider = z.strictObject({
 const openAiRaTlsProvider = z.strictObject({ kind: z.literal('openai-ra-tls'), ...attested })
 
 const secretAiProvider = z.strictObject({ kind: z.literal('secretai'), ...attested })
+const variants = Object.keys(VARIANTS).filter((name): name is VariantName => name in VARIANTS)
 
 const openaiProvider = z.strictObject({
   id: providerId,
   kind: z.literal('openai'),
   base_url: safeUrl,
   api_key: secretRef,
+  variant: z.enum(variants).default('generic'),
+  auth: z.enum(['bearer', 'api-key']).default('bearer'),
+  api_version: z
+    .string()
+    .regex(/^[A-Za-z0-9.-]{1,64}$/)
+    .nullable()
+    .default(null),
 })
+
+const keyed = { id: providerId, api_key: secretRef }
+const anthropicProvider = z.strictObject({
+  ...keyed,
+  kind: z.literal('anthropic'),
+  base_url: safeUrl.default('https://api.anthropic.com/v1'),
+})
+const geminiProvider = z.strictObject({
+  ...keyed,
+  kind: z.literal('gemini'),
+  base_url: safeUrl.default('https://generativelanguage.googleapis.com/v1beta'),
+})
+const cohereProvider = z.strictObject({
+  ...keyed,
+  kind: z.literal('cohere'),
+  base_url: safeUrl.default('https://api.cohere.com/v2'),
+})
+
+const bedrockProvider = z
+  .strictObject({
+    id: providerId,
+    kind: z.literal('bedrock'),
+    region: z.string().regex(/^[a-z0-9-]{1,32}$/),
+    base_url: safeUrl.optional(),
+    /** A Bedrock API key; or else an access key that signs requests. */
+    api_key: secretRef.optional(),
+    access_key: z
+      .strictObject({
+        id: secretRef,
+        secret: secretRef,
+        session_token: secretRef.optional(),
+      })
+      .optional(),
+  })
+  .refine(
+    (entry) => (entry.api_key === undefined) !== (entry.access_key === undefined),
+    'either api_key or access_key',
+  )
 
 const model = z.strictObject({
   name: modelName,
@@ -205,6 +252,10 @@ export const fileSchema = z.strictObject({
         openAiRaTlsProvider,
         secretAiProvider,
         openaiProvider,
+        anthropicProvider,
+        geminiProvider,
+        cohereProvider,
+        bedrockProvider,
       ]),
     )
     .min(1)

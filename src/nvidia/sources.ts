@@ -7,7 +7,7 @@ import {
   type Clock,
   type NvidiaRoots,
 } from '@vouchgate/attestation'
-import type { Config } from '../config/index.ts'
+import { isAttested, type Config } from '../config/index.ts'
 import type { Random } from '../ids.ts'
 import type { NvidiaSources } from './gpus.ts'
 import { nrasService } from './nras.ts'
@@ -47,7 +47,7 @@ export async function nvidiaSources(
 /** NVIDIA's, and those of test PKIs that a policy names. */
 async function rootsOf(providers: Config['providers']): Promise<NvidiaRoots[]> {
   const named = [...providers.values()].flatMap((provider) =>
-    provider.kind === 'openai' || provider.policy.gpu === 'unchecked' ? [] : [provider.policy.gpu],
+    !isAttested(provider) || provider.policy.gpu === 'unchecked' ? [] : [provider.policy.gpu],
   )
   const all = [NVIDIA_ROOTS, ...(await Promise.all(named.map(gpuRoots)))]
   return [...new Map(all.map((roots) => [roots.rim, roots])).values()]

@@ -1,5 +1,6 @@
 import type { AttestedProvider } from '../config/index.ts'
 import type { AttestedSessions } from '../sessions.ts'
+import { bearer } from './credentials.ts'
 import type { VerifiedChannel } from './channel.ts'
 import type { Access, Connection, Upstream } from './upstream.ts'
 
@@ -22,7 +23,15 @@ export class AttestedUpstream implements Upstream {
     return {
       session: session.id,
       send: (message, sink) =>
-        session.channel.send({ message, path: `/v1${message.operation}`, apiKey }, sink),
+        session.channel.send(
+          {
+            message,
+            path: `/v1${message.operation}`,
+            apiKey,
+            authorize: () => bearer(apiKey),
+          },
+          sink,
+        ),
       evict: (reason) => this.#sessions.evict(id, session.id, reason),
       release,
     }

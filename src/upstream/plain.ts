@@ -1,8 +1,10 @@
 import { Pool } from 'undici'
-import type { OpenAiProvider } from '../config/index.ts'
+import type { Clock } from '@vouchgate/attestation'
+import type { PlainProvider } from '../config/index.ts'
 import { isPlaintextConsent, type PlaintextConsent } from '../consent.ts'
 import { poolOptions, type ChannelLimits } from './channel.ts'
-import { send, type Outbound, type ResponseSink } from './send.ts'
+import { authorize } from './credentials.ts'
+import { send, type Message, type Outbound, type ResponseSink } from './send.ts'
 import type { Access, Connection, Upstream } from './upstream.ts'
 
 /** Connections to an ordinary API under Web PKI. Whoever runs it sees the prompt. */
@@ -27,16 +29,23 @@ export class PlainChannel {
   }
 }
 
-/** A provider of kind `openai`. */
+/** A provider that is an ordinary API, whatever it speaks. */
 export class PlainUpstream implements Upstream {
-  readonly #provider: OpenAiProvider
+  readonly #provider: PlainProvider
+  readonly #clock: Clock
   readonly #channel: PlainChannel
+  readonly #origin: string
   readonly #prefix: string
+  readonly #query: string
 
-  constructor(provider: OpenAiProvider, limits: ChannelLimits) {
+  constructor(provider: PlainProvider, limits: ChannelLimits, clock: Clock) {
     const { origin, pathname } = new URL(provider.baseUrl)
+    const { apiVersion } = provider
     this.#provider = provider
+    this.#clock = clock
+    this.#origin = origin
     this.#prefix = pathname.replace(/\/+$/, '')
+    this.#query = apiVersion === null ? '' : `?api-version=${apiVersion}`
     this.#channel = new PlainChannel(origin, limits)
   }
 
@@ -44,13 +53,9 @@ export class PlainUpstream implements Upstream {
     if (access.confidentiality !== 'plain')
       throw new TypeError('a plain provider on attested access')
     const { consent } = access
-    const { apiKey } = this.#provider
     return {
       session: null,
-      send: (message, sink) => {
-        const path = this.#prefix + message.operation
-        return this.#channel.send(consent, { message, path, apiKey }, sink)
-      },
+      send: (message, sink) => this.#channel.send(consent, this.#outbound(message), sink),
       evict: () => undefined,
       release: () => undefined,
     }
@@ -58,5 +63,21 @@ export class PlainUpstream implements Upstream {
 
   close(): Promise<void> {
     return this.#channel.destroy()
+  }
+
+  #outbound(message: Message): Outbound {
+    const path = this.#prefix + message.operation + this.#query
+    const { credential } = this.#provider
+    return {
+      message,
+      path,
+      apiKey: null,
+      authorize: () =>
+        authorize(credential, {
+          url: new URL(path, this.#origin),
+          body: message.body,
+          now: this.#clock.now(),
+        }),
+    }
   }
 }

@@ -39,6 +39,7 @@ export const chutesSeal =
   ({ chuteId, tokens }: ChutesSealOptions): Seal =>
   async ({ message, path, apiKey }, binding) => {
     const instanceId = instanceOf(binding)
+    if (apiKey === null) throw new TypeError('tokens belong to an account')
     const token = await tokens.take(instanceId, binding.publicKey, apiKey)
     const replyKey = new ReplyKey()
     const plaintext = withReplyKey(expose(message.body), replyKey.publicKey)

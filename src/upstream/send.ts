@@ -39,13 +39,18 @@ export interface Message {
   readonly body: Prompt
   readonly stream: boolean
   readonly signal: AbortSignal
+  /** Of the provider's dialect. Names in lower case. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 /** A message with where it goes and as whom. */
 export interface Outbound {
   readonly message: Message
   readonly path: string
-  readonly apiKey: Sensitive<string>
+  /** The account's key, for a protocol that asks for more than one exchange with it; null where there is none. */
+  readonly apiKey: Sensitive<string> | null
+  /** The headers that carry the credential. */
+  readonly authorize: () => Readonly<Record<string, string>>
   /** Beside those of every request, or instead of one of them. Names in lower case. */
   readonly headers?: Readonly<Record<string, string>>
 }
@@ -74,11 +79,12 @@ export function send(
         body: expose(body),
         // Nothing of the client's headers is passed on: they can name the client.
         headers: {
-          authorization: `Bearer ${expose(outbound.apiKey)}`,
           'content-type': 'application/json',
           accept: stream ? 'text/event-stream' : 'application/json',
           'accept-encoding': 'identity',
+          ...outbound.message.headers,
           ...outbound.headers,
+          ...outbound.authorize(),
         },
       },
       new Exchange(signal, sink, { resolve, reject }),

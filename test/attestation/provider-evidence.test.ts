@@ -16,6 +16,7 @@ import { describe, expect, test } from 'vitest'
 import { checkObserved } from '../../attestation/providers/channel.ts'
 import { acceptSnp, acceptTdx } from '../../attestation/providers/cpu.ts'
 import { documentOf, documentsOf } from '../../attestation/providers/evidence.ts'
+import { challengeOf } from '../../attestation/providers/freshness.ts'
 import { parsePolicy } from '../../attestation/policy.ts'
 import { TEST_TIME } from '../support/clock.ts'
 
@@ -117,6 +118,18 @@ describe('a challenge', () => {
     const asked = appraise(stale, 'recorded', { freshness: 'key' })
     await expect(asked).rejects.not.toThrow(code('freshness_not_proven'))
   })
+})
+
+test('a kind that answers challenges has one', () => {
+  expect(challengeOf(EVIDENCE)).toBe(EVIDENCE.nonce)
+  expect(() => challengeOf({ ...EVIDENCE, nonce: null })).toThrow(code('nonce_mismatch'))
+})
+
+test('a policy without TDX judges no ACI/1 service', async () => {
+  const evidence = encodeUtf8('{"format":"vouchgate.aci-evidence/1"}')
+  const policy = parseProviderPolicy({ snp: { min_tcb: 'any', measurement: 'any' } })
+  const judged = appraiseEvidence({ evidence, challenge: 'recorded', now: 'recorded', policy })
+  await expect(judged).rejects.toThrow(code('tee_not_accepted'))
 })
 
 test('the key of the connection is the attested one, where somebody looked', () => {

@@ -45,7 +45,7 @@ const failing = (error: Error): QuoteSource => ({
 })
 
 const run = (...args: string[]) =>
-  spawn(process.execPath, ['--conditions=source', AGENT, ...args], { stdio: 'ignore' })
+  spawn(process.execPath, ['--conditions=vouchgate-source', AGENT, ...args], { stdio: 'ignore' })
 
 async function ask(method: string, path: string, body: string) {
   const sent = request({ socketPath, method, path }).end(body)

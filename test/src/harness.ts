@@ -74,6 +74,8 @@ export interface WorldOptions {
   /** Draws among routes of one priority; by default the first that is listed. */
   readonly draw?: () => number
   readonly recordTo?: string
+  /** Providers and models beside those of every world. */
+  readonly extra?: { readonly providers: readonly object[]; readonly models: readonly object[] }
 }
 
 export type ConfigDocument = ReturnType<typeof configFile>
@@ -176,7 +178,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
   const logs: string[] = []
   const source = vendor.quoteSource()
   const gateway = await startGateway({
-    config: readConfig(file),
+    config: readConfig(withExtra(file, options.extra)),
     source: options.source?.(source) ?? source,
     clock,
     log: pinoLogger({ write: (line) => void logs.push(line) }),
@@ -214,6 +216,12 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     },
   }
 }
+
+const withExtra = (file: ConfigDocument, extra: WorldOptions['extra']): object => ({
+  ...file,
+  providers: [...file.providers, ...(extra?.providers ?? [])],
+  models: [...file.models, ...(extra?.models ?? [])],
+})
 
 async function callGateway(url: string, agent: Agent, options: CallOptions): Promise<Answer> {
   const { method = 'GET', key: secret = KEY, headers = {}, body, signal } = options

@@ -23,7 +23,9 @@ import { forwardable, readShape } from '../../src/prompt.ts'
 import { ReceiptStore } from '../../src/receipt-store.ts'
 import { expose, Sensitive } from '../../src/sensitive.ts'
 import { SessionStore } from '../../src/session-store.ts'
-import { answerFacts, SseTap } from '../../src/sse.ts'
+import { operation } from '../../src/operations.ts'
+import { SseTap } from '../../src/sse.ts'
+import { OPENAI_WIRE } from '../../src/wire.ts'
 import { PlainChannel } from '../../src/upstream/plain.ts'
 import { fakeClock } from '../support/clock.ts'
 
@@ -132,7 +134,9 @@ describe('members of a JSON object', () => {
         const provider = { aci_verified: true }
         const document = { ...rest, provider, model: 'a', messages: [], tail: extra }
         const prompt = new Sensitive(Buffer.from(JSON.stringify(document, null, indent)))
-        const sent = JSON.parse(expose(forwardable(prompt, readShape(prompt), 'b')).toString())
+        const sent = JSON.parse(
+          expose(forwardable(prompt, readShape(prompt, operation('chat')), 'b')).toString(),
+        )
         const { provider: _____, ...without } = document
         expect(sent).toEqual(JSON.parse(JSON.stringify({ ...without, model: 'b' })))
       }),
@@ -148,7 +152,7 @@ describe('the tap on a stream', () => {
 
   test('sees the same wherever the stream is cut', () => {
     for (let cut = 0; cut <= stream.length; cut++) {
-      const tap = new SseTap()
+      const tap = new SseTap(OPENAI_WIRE)
       const parts: Buffer[] = []
       for (const chunk of [stream.subarray(0, cut), stream.subarray(cut)]) {
         const { bytes, done } = tap.push(chunk)
@@ -165,7 +169,7 @@ describe('the tap on a stream', () => {
   })
 
   test('lets a line beyond the cap pass unread', () => {
-    const tap = new SseTap()
+    const tap = new SseTap(OPENAI_WIRE)
     const long = Buffer.from(`data: ${'x'.repeat(1 << 21)}\n\n`)
     const { bytes } = tap.push(long.subarray(0, 1 << 20).subarray(0))
     const more = tap.push(long.subarray(1 << 20))
@@ -174,7 +178,7 @@ describe('the tap on a stream', () => {
   })
 
   test('holds half a line back', () => {
-    const tap = new SseTap()
+    const tap = new SseTap(OPENAI_WIRE)
     expect(tap.push(Buffer.from('data: {"a":1}\ndata: {"b')).bytes.toString()).toBe(
       'data: {"a":1}\n',
     )
@@ -182,14 +186,17 @@ describe('the tap on a stream', () => {
   })
 
   test('knows a provider’s own error event', () => {
-    const tap = new SseTap()
+    const tap = new SseTap(OPENAI_WIRE)
     tap.push(Buffer.from('data: {"error":{"message":"m"}}\n\n'))
     expect(tap.failed).toBe(true)
   })
 
   test('takes no fact from what is no object', () => {
-    expect(answerFacts(Buffer.from('[1]'))).toBeNull()
-    expect(answerFacts(Buffer.from('{"id":7,"usage":"many"}'))).toEqual({ id: null, usage: null })
+    expect(OPENAI_WIRE.facts(Buffer.from('[1]'))).toBeNull()
+    expect(OPENAI_WIRE.facts(Buffer.from('{"id":7,"usage":"many"}'))).toEqual({
+      id: null,
+      usage: null,
+    })
   })
 })
 

@@ -84,6 +84,7 @@ async function ask(
     message,
     path: '/v1/chat/completions',
     apiKey: new Sensitive('cpk_test'),
+    authorize: () => ({ authorization: 'Bearer cpk_test' }),
   }
   const seal = chutesSeal({ chuteId: service.chuteId, tokens })
   const sealed = await seal(outbound, binding)

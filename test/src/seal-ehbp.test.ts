@@ -34,6 +34,7 @@ const outbound = (body: string | Buffer = CANARY): Outbound => ({
   },
   path: '/v1/chat/completions',
   apiKey: new Sensitive('k'),
+  authorize: () => ({}),
 })
 
 /** What reached the sink. */

@@ -43,6 +43,7 @@ const outboundOf = (body: unknown) => ({
   },
   path: '/v1/chat/completions',
   apiKey: new Sensitive('key'),
+  authorize: () => ({}),
 })
 
 const sealed = async (body: unknown, key: NearKey = node): Promise<SealedExchange> =>

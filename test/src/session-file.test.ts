@@ -396,7 +396,7 @@ describe('a file that is not ours, or not whole', () => {
       '--allow-fs-read=*',
       ...flags.map((flag) => flag + path),
       '--no-warnings',
-      '--conditions=source',
+      '--conditions=vouchgate-source',
       '--input-type=module',
       '--eval',
       script,

@@ -328,9 +328,16 @@ describe('a kind of provider', () => {
   })
 
   test('that is plain serves no attested access', async () => {
-    const { id, apiKey } = provider
-    const baseUrl = 'http://127.0.0.1:1/v1'
-    const upstream = new PlainUpstream({ kind: 'openai', id, apiKey, baseUrl }, limits)
+    const { id, apiKey: key } = provider
+    const plain = {
+      kind: 'openai',
+      id,
+      baseUrl: 'http://127.0.0.1:1/v1',
+      credential: { scheme: 'bearer', key },
+      variant: 'generic',
+      apiVersion: null,
+    } as const
+    const upstream = new PlainUpstream(plain, limits, clock)
     await expect(upstream.connect({ confidentiality: 'attested', sessions: null })).rejects.toThrow(
       'a plain provider on attested access',
     )

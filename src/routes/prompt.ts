@@ -4,11 +4,12 @@ import type { Context } from '../context.ts'
 import { dispatch } from '../dispatch.ts'
 import { GatewayError } from '../errors.ts'
 import { isRequestId, newReceiptId } from '../ids.ts'
+import type { Operation } from '../operations.ts'
 import { isPrompt } from '../prompt.ts'
 import { ClientResponse } from '../response.ts'
 
-/** `POST /v1/chat/completions`. Fastify only delivers the body; `dispatch` answers on the raw response. */
-export function chat(context: Context) {
+/** A prompt route. Fastify only delivers the body; `dispatch` answers on the raw response. */
+export function answerPrompts(context: Context, operation: Operation) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
     const { body: prompt, id: requestId, raw } = request
     if (!isPrompt(prompt)) throw new GatewayError('unsupported_media_type')
@@ -29,7 +30,7 @@ export function chat(context: Context) {
     reply.raw.once('close', onClose)
     const response = new ClientResponse(reply.raw)
     const { signal } = controller
-    const fields = { requestId, receiptId, principal, prompt, response, signal }
+    const fields = { requestId, operation, receiptId, principal, prompt, response, signal }
     try {
       await dispatch(context, new PromptCall(context, fields))
     } finally {
