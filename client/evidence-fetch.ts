@@ -20,7 +20,7 @@ export interface EvidenceRequest {
   readonly timeoutMs?: number
 }
 
-export interface EvidenceAnswer {
+interface EvidenceAnswer {
   /** The response body, byte for byte. */
   readonly body: Bytes
   readonly headers: IncomingHttpHeaders

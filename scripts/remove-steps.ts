@@ -14,7 +14,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeCounts } from './counts.ts'
-import { EQUIVALENT, STEPS, SUITES, type Removal } from './steps.ts'
+import { EQUIVALENT } from './steps-equivalent.ts'
+import { STEPS, SUITES, type Removal } from './steps.ts'
 
 /*
  * Removes every refusal and every verification step, one at a time, in a copy of the sources, and demands

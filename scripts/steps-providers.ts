@@ -12,7 +12,7 @@ export const PROVIDER_SUITES: readonly (readonly [prefix: string, suites: readon
   ['client/recorder.ts', ['test/cli/appraise.test.ts']],
 ]
 
-/** As `EQUIVALENT` in `steps.ts`. */
+/** As `EQUIVALENT` in `steps-equivalent.ts`. */
 export const PROVIDER_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] =
   [
     [

@@ -80,7 +80,7 @@ export const SESSION_STEPS: readonly (readonly [
   ['client/pinned.ts', '      opened.socket.destroy()\n', ''],
 ]
 
-/** As `EQUIVALENT` in `steps.ts`. */
+/** As `EQUIVALENT` in `steps-equivalent.ts`. */
 export const SESSION_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
   [
     'src/session-slot.ts',

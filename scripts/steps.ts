@@ -1,9 +1,10 @@
+import { DIALECT_SUITES } from './steps-dialects.ts'
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
-import { PROVIDER_EQUIVALENT, PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
-import { RELEASE_EQUIVALENT, RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
-import { SESSION_EQUIVALENT, SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
+import { PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
+import { RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
+import { SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
 /** One check taken out of one file. */
 export interface Removal {
@@ -43,27 +44,22 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/verified-fetch.ts', ['test/client']],
   ['client/verify-gateway.ts', ['test/client']],
   ...SESSION_SUITES,
+  ...DIALECT_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
   ['src/collateral.ts', ['test/src/collateral.test.ts']],
   ['src/collateral-slot.ts', ['test/src/collateral.test.ts']],
   ['client/collateral.ts', ['test/client/collateral.test.ts']],
   ['src/nvidia', ['test/src/nvidia']],
-  ['src/dialects/gemini', ['test/dialects/gemini', 'test/dialects/vendors-hostile.test.ts']],
   [
     'src/dialects/bedrock',
     ['test/dialects/bedrock', 'test/dialects/eventstream', 'test/dialects/vendors-hostile'],
   ],
-  ['src/dialects/cohere', ['test/dialects/cohere', 'test/dialects/vendors-hostile.test.ts']],
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],
   ['src/plan.ts', ['test/src/chat.test.ts']],
   ['src/prompt.ts', ['test/src/refusals.test.ts', 'test/src/chat.test.ts']],
-  ['src/dialects/openai-chat', ['test/dialects/openai-chat']],
-  ['src/dialects/openai-responses', ['test/dialects/openai-responses.test.ts']],
-  ['src/dialects/completions.ts', ['test/dialects/openai-chat-client.test.ts']],
-  ['src/dialects/anthropic', ['test/dialects/anthropic']],
   ['src/routes/prompt.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 
@@ -287,28 +283,4 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
   // src/: checks that the types make already, made again at run time
   ['src/upstream/channel.ts', '    this.#check()\n    const { seal }', '    const { seal }'],
-]
-
-/** Refusals that another one, further on, makes again: no input can tell them from their absence. */
-export const EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
-  [
-    'attestation/json.ts',
-    'refusal 4:',
-    'a scan that found no scalar goes on at the start, where nothing it expects stands',
-  ],
-  ['attestation/json.ts', 'refusal 2:', 'what was scanned as a string literal parses to a string'],
-  [
-    'client/pinned.ts',
-    'refusal 1:',
-    'undici finds the destroyed socket itself; this gives the error its code',
-  ],
-  [
-    'client/collect.ts',
-    'refusal 3:',
-    'the discarded body cannot be read either, with the same code',
-  ],
-  ...RELEASE_EQUIVALENT,
-  ...PROVIDER_EQUIVALENT,
-  ...SESSION_EQUIVALENT,
-  ['src/routes/chat.ts', 'refusal 2:', 'a request id is always minted; this only narrows its type'],
 ]

@@ -62,7 +62,7 @@ const dialectOf = (provider: Provider): ProviderDialect => {
 }
 
 /** Whether the provider can be asked this at all. */
-export const canServe = (provider: Provider, { family, convertible }: Operation): boolean =>
+const canServe = (provider: Provider, { family, convertible }: Operation): boolean =>
   convertible || family === familyOf(provider)
 
 /**

@@ -75,7 +75,7 @@ export interface FilePart {
   readonly cache?: CacheMark
 }
 
-export interface AudioPart {
+interface AudioPart {
   readonly type: 'audio'
   readonly format: string
   readonly data: string
@@ -99,7 +99,7 @@ export interface ReasoningPart {
   readonly id: string | null
 }
 
-export interface RefusalPart {
+interface RefusalPart {
   readonly type: 'refusal'
   readonly text: string
 }

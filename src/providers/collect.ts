@@ -8,7 +8,7 @@ import type { ReleaseSource } from './releases.ts'
 /** What a verification of GPUs needs beside their evidence, by the names of `NVIDIA_DOCUMENTS`. */
 export type NamedDocuments = readonly (readonly [name: string, document: Bytes])[]
 
-export interface GpuQuestion {
+interface GpuQuestion {
   /** In any shape that `parseGpuEvidence` reads. */
   readonly json: string
   /** 32 bytes: what the devices were asked with. */

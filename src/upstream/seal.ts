@@ -3,7 +3,7 @@ import type { Prompt } from '../prompt.ts'
 import { SendError, type Outbound, type ResponseSink } from './send.ts'
 
 /** What goes over the wire in place of a message. */
-export interface SealedRequest {
+interface SealedRequest {
   readonly path: string
   /** Beside those of every request, or instead of one of them. Names in lower case. */
   readonly headers: Readonly<Record<string, string>>
