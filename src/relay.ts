@@ -18,7 +18,7 @@ export interface RelayOptions {
   readonly stream: boolean
   readonly maxBytes: number
   readonly wire: Wire
-  readonly answers: 'json' | 'binary'
+  readonly answers: 'json' | 'binary' | 'text'
   /** Called when the request is about to be written to a connection. */
   readonly onSent: () => void
   /** Called once, before the last byte leaves. */
@@ -34,6 +34,7 @@ export interface Answer {
 }
 
 const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
+const TEXT_HEADERS = { 'content-type': 'text/plain; charset=utf-8' } as const
 const STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
@@ -166,8 +167,9 @@ export class Relay implements AnswerSink {
 
   #sendWhole(body: Buffer): void {
     const { answers, wire } = this.#options
-    if (this.#class === 'ok' && answers === 'binary') {
-      this.#send(body, this.#answer('complete', null), binaryHeaders(this.#headers))
+    if (this.#class === 'ok' && answers !== 'json') {
+      const headers = answers === 'text' ? TEXT_HEADERS : binaryHeaders(this.#headers)
+      this.#send(body, this.#answer('complete', null), headers)
       return
     }
     const facts = wire.facts(body)
