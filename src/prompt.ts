@@ -49,6 +49,7 @@ export function readShape(
   const body = parse(bytes)
   if (!isRecord(body)) throw new GatewayError('invalid_request')
   const members = jsonMembers(bytes)
+  checkProvider(bytes, members)
   const { model, stream, provider } = body
   if (typeof model !== 'string' || model.length === 0 || model.length > MAX_MODEL) {
     throw new GatewayError('invalid_request')
@@ -107,6 +108,14 @@ function parse(bytes: Buffer): JsonValue {
     return value
   } catch {
     throw new GatewayError('invalid_json')
+  }
+}
+
+/** Of two constraints of one name, one parser keeps the first and one the last. */
+function checkProvider(bytes: Buffer, members: readonly Member[]): void {
+  const provider = members.find(({ name }) => name === 'provider')
+  if (provider !== undefined && bytes[provider.valueStart] === 0x7b) {
+    jsonMembers(bytes, provider.valueStart)
   }
 }
 

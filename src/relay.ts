@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { GatewayError, type ErrorCode } from './errors.ts'
+import { Gathered } from './gathered.ts'
 import type { End } from './receipts.ts'
 import type { ClientResponse } from './response.ts'
 import { SseTap } from './sse.ts'
@@ -68,7 +69,7 @@ export class Relay implements AnswerSink {
   #class: StatusClass = 'upstream_error'
   #streaming = false
   #ended = false
-  #chunks: Buffer[] = []
+  readonly #gathered = new Gathered()
   #length = 0
 
   constructor(options: RelayOptions) {
@@ -95,7 +96,7 @@ export class Relay implements AnswerSink {
     this.#length += chunk.length
     const limit = this.#class === 'ok' ? this.#options.maxBytes : MAX_ERROR_BYTES
     if (this.#length > limit) throw new SendError('too_large')
-    this.#chunks.push(chunk)
+    this.#gathered.push(chunk)
     return true
   }
 
@@ -103,7 +104,7 @@ export class Relay implements AnswerSink {
   complete(): void {
     if (this.#ended) return
     if (this.#streaming) this.#endStream()
-    else this.#sendWhole(Buffer.concat(this.#chunks))
+    else this.#sendWhole(this.#gathered.take())
   }
 
   /** The exchange has failed. Throws a `GatewayError` where nothing was passed on. */

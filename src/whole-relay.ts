@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { ProviderDialect } from './dialects/dialect.ts'
 import { GatewayError } from './errors.ts'
+import { Gathered } from './gathered.ts'
 import { providerRefusal } from './provider-refusal.ts'
 import type { Answer, AnswerSink } from './relay.ts'
 import type { ClientResponse } from './response.ts'
@@ -31,7 +32,7 @@ export class WholeRelay implements AnswerSink {
   readonly #options: WholeOptions
   #status = 0
   #headers: IncomingHttpHeaders = {}
-  #chunks: Buffer[] = []
+  readonly #gathered = new Gathered()
   #length = 0
 
   constructor(options: WholeOptions) {
@@ -51,13 +52,13 @@ export class WholeRelay implements AnswerSink {
     this.#length += chunk.length
     const limit = this.#status === 200 ? this.#options.maxBytes : MAX_ERROR_BYTES
     if (this.#length > limit) throw new SendError('too_large')
-    this.#chunks.push(chunk)
+    this.#gathered.push(chunk)
     return true
   }
 
   complete(): void {
     const { decode, dialect, response, seal } = this.#options
-    const received = Buffer.concat(this.#chunks)
+    const received = this.#gathered.take()
     if (this.#status !== 200) {
       throw providerRefusal(dialect.classify(this.#status, this.#headers, received))
     }
