@@ -51,7 +51,7 @@ export function readShape(
   const members = jsonMembers(bytes)
   checkProvider(bytes, members)
   const { model, stream, provider } = body
-  if (typeof model !== 'string' || model.length === 0 || model.length > MAX_MODEL) {
+  if (!isModelName(model)) {
     throw new GatewayError('invalid_request')
   }
   if (!isRequest(body)) throw new GatewayError('invalid_request')
@@ -63,6 +63,10 @@ export function readShape(
   const parsed = new ParsedBody(prompt, body)
   return { model, stream: stream === true, constraints, members, form: null, body: parsed }
 }
+
+/** Half a character cannot be written into a receipt. */
+const isModelName = (model: JsonValue | undefined): model is string =>
+  typeof model === 'string' && model.length > 0 && model.length <= MAX_MODEL && model.isWellFormed()
 
 function formShape(prompt: Prompt, contentType: string): Shape {
   const form = readFormShape(expose(prompt), contentType)

@@ -175,6 +175,6 @@ class Exchange implements Dispatcher.DispatchHandler {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
     if (code.endsWith('_TIMEOUT')) return 'timeout'
     if (this.#began) return 'broken'
-    return NO_RESPONSE.get(code) ?? (code.startsWith('HPE_') ? 'malformed' : 'unreachable')
+    return NO_RESPONSE.get(code) ?? (error.name === 'HTTPParserError' ? 'malformed' : 'unreachable')
   }
 }

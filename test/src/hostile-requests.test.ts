@@ -22,7 +22,7 @@ const texts: string[] = []
 beforeAll(async () => {
   recorder = await startRecorder()
   // A caller's mistake opens no breaker, so that every request reaches the provider or is refused for itself.
-  recorder.answer = { status: 400, type: 'application/json', body: '{}' }
+  recorder.answer = { status: 400, type: 'application/json', body: '{"error":{}}' }
   const provider = (kind: string) => ({
     id: `rec-${kind}`,
     kind,
@@ -309,7 +309,12 @@ describe('a body', () => {
     const [first, second] = [body.get(), body.get()]
     expect(parse).toHaveBeenCalledTimes(1)
     expect(first).toEqual(second)
-    expect(first).toEqual({ model: 'm', messages: [], provider: { order: [] } })
+    expect(first).toEqual({
+      model: 'm',
+      messages: [],
+      provider: { order: [] },
+      ['__proto__']: 1,
+    })
     body.drop()
     expect(body.get()).toEqual(first)
     expect(parse).toHaveBeenCalledTimes(2)

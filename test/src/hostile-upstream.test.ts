@@ -211,6 +211,19 @@ describe.each(KINDS)('%s', (kind) => {
   })
 })
 
+test.each([[false], [true]])(
+  'an id that is half a character ends nothing, stream %s',
+  async (stream) => {
+    const id = String.raw`"id":"\ud800"`
+    const body = `{${id},"choices":[]}`
+    const behave = stream
+      ? streamed(`data: ${body}\n\ndata: [DONE]\n\n`)
+      : end(whole(200, JSON_TYPE, body))
+    const answer = await ask('openai', behave, stream)
+    expect([answer.status, answer.text.includes(id)]).toEqual([200, true])
+  },
+)
+
 test('frames are read the same wherever they are cut', async () => {
   const events = [
     [
