@@ -96,6 +96,8 @@ function suiteConfig({ attested, plain }: SuiteInput): object {
   return {
     listen: { port: 0 },
     limits: { connections_per_provider: 2048 },
+    // Receipts are kept on purpose; with few of them, what else grows shows.
+    receipts: { max_entries: 1000 },
     enclave: { quote_source: 'dstack', self_check: 'report' },
     providers: [
       ...attested.map(({ name, origin, rootPem, refreshSeconds }) => ({

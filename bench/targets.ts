@@ -1,6 +1,6 @@
 import { nginx, portkey } from './peers.ts'
 import { startRole, type Started } from './processes.ts'
-import { BENCH_KEY, type SuiteInput, type Upstream } from './servers.ts'
+import { BENCH_KEY, BENCH_MODEL, type SuiteInput, type Upstream } from './servers.ts'
 
 /** One of those that stand side by side. */
 export interface Target {
@@ -12,6 +12,8 @@ export interface Target {
   readonly headers: Readonly<Record<string, string>>
   /** The models to ask: for whole answers, for streams, for slow streams. */
   readonly models: readonly [whole: string, stream: string, slow: string]
+  /** What its streams come from, where that is not the first of all. */
+  readonly streamsFrom: Target | null
 }
 
 type Origin = Started<{ origin: string }>
@@ -22,7 +24,7 @@ const ATTESTED = ['tee-whole', 'tee-stream', 'tee-slow'] as const
 const target = (
   name: string,
   { answer, pid, readyMs }: Origin,
-  rest: Partial<Pick<Target, 'headers' | 'models'>> = {},
+  rest: Partial<Pick<Target, 'headers' | 'models' | 'streamsFrom'>> = {},
 ): Target => ({
   name,
   origin: answer.origin,
@@ -30,6 +32,7 @@ const target = (
   readyMs,
   headers: { authorization: `Bearer ${BENCH_KEY}` },
   models: MODELS,
+  streamsFrom: null,
   ...rest,
 })
 
@@ -42,7 +45,11 @@ export async function startTargets(): Promise<Target[]> {
   const other = await portkey()
   const plain: SuiteInput = { attested: [], plain: MODELS.map((name) => ({ name, origin })) }
   const ordinary = await startRole<{ origin: string }>('suiteGateway', plain)
-  const proven = await startRole<{ origin: string }>('suiteGateway', await attested())
+  const upstreams = await attestedUpstreams()
+  const named = upstreams.map(({ answer }, at) => ({ ...answer, name: ATTESTED[at] ?? '' }))
+  const proven = await startRole<{ origin: string }>('suiteGateway', { attested: named, plain: [] })
+  const models = [BENCH_MODEL, BENCH_MODEL, BENCH_MODEL] as const
+  const streamsFrom = target('attested upstream, directly', upstreams[1], { models })
   const forPortkey = {
     authorization: 'Bearer upstream',
     'x-portkey-provider': 'openai',
@@ -54,16 +61,16 @@ export async function startTargets(): Promise<Target[]> {
     target('bare Fastify + undici, TLS', bare),
     ...(other === null ? [] : [target('Portkey 1.15.2', other, { headers: forPortkey })]),
     target('Vouchgate, plain, TLS', ordinary),
-    target('Vouchgate, attested, receipts', proven, { models: ATTESTED }),
+    target('Vouchgate, attested, receipts', proven, { models: ATTESTED, streamsFrom }),
   ]
 }
 
 /** Three attested servers, so that none of them has to look at what it is asked. */
-async function attested(): Promise<SuiteInput> {
-  const inputs = [{ fixed: true }, { chunkDelayMs: 20 }, { chunkDelayMs: 500 }]
-  const upstreams = await Promise.all(
-    inputs.map(async (input) => startRole<Upstream>('upstream', input)),
-  )
-  const named = upstreams.map(({ answer }, at) => ({ ...answer, name: ATTESTED[at] ?? '' }))
-  return { attested: named, plain: [] }
+async function attestedUpstreams() {
+  const begin = async (input: object) => startRole<Upstream>('upstream', input)
+  return Promise.all([
+    begin({ fixed: true }),
+    begin({ chunkDelayMs: 20 }),
+    begin({ chunkDelayMs: 500 }),
+  ])
 }
