@@ -1,24 +1,91 @@
-import { spawn, type ChildProcess } from 'node:child_process'
+import { fork, spawn, type ChildProcess } from 'node:child_process'
 import { once } from 'node:events'
+import { readFileSync } from 'node:fs'
+import { createServer } from 'node:net'
 import { createInterface } from 'node:readline'
+import { setTimeout as delay } from 'node:timers/promises'
+import { openConnection } from './raw-client.ts'
 
 const children: ChildProcess[] = []
+const CONDITIONS = '--conditions=vouchgate-source'
 
-/** Starts a role of `servers.ts` in a process of its own, and gives what it printed when it was ready. */
-export async function start<T>(role: string, input: object): Promise<T> {
+const fileOf = (name: string): string => new URL(name, import.meta.url).pathname
+
+export interface Started<T> {
+  readonly answer: T
+  readonly pid: number
+  /** Milliseconds until it was ready. */
+  readonly readyMs: number
+}
+
+/** Starts a role of `servers.ts` in a process of its own. */
+export async function startRole<T>(role: string, input: object): Promise<Started<T>> {
+  const begun = performance.now()
   const child = spawn(
     process.execPath,
-    [
-      '--conditions=vouchgate-source',
-      new URL('servers.ts', import.meta.url).pathname,
-      role,
-      JSON.stringify(input),
-    ],
+    [CONDITIONS, fileOf('servers.ts'), role, JSON.stringify(input)],
     { stdio: ['ignore', 'pipe', 'inherit'] },
   )
   children.push(child)
   const [line]: string[] = await once(createInterface({ input: child.stdout }), 'line')
-  return JSON.parse(line ?? '')
+  const readyMs = performance.now() - begun
+  return { answer: JSON.parse(line ?? ''), pid: child.pid ?? 0, readyMs }
+}
+
+/** What the role printed when it was ready. */
+export const start = async <T>(role: string, input: object): Promise<T> =>
+  (await startRole<T>(role, input)).answer
+
+/** Starts a program of others and waits until it listens on `port`. */
+export async function startProgram(
+  command: readonly [string, ...string[]],
+  port: number,
+): Promise<Started<{ origin: string }>> {
+  const begun = performance.now()
+  const [program, ...given] = command
+  const child = spawn(program, given, { stdio: 'ignore' })
+  children.push(child)
+  child.on('error', () => undefined)
+  const origin = `http://127.0.0.1:${port}`
+  for (;;) {
+    try {
+      const socket = await openConnection(origin)
+      socket.destroy()
+      return { answer: { origin }, pid: child.pid ?? 0, readyMs: performance.now() - begun }
+    } catch {
+      if (performance.now() - begun > 20_000) throw new Error(`${program} does not listen`)
+      await delay(20)
+    }
+  }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = server.address()
+  server.close()
+  await once(server, 'close')
+  return typeof address === 'object' && address !== null ? address.port : 0
+}
+
+/** A process of `load.ts`, which is given tasks one after another. */
+export function startLoad<Task extends object, Result>(): (task: Task) => Promise<Result> {
+  const child = fork(fileOf('load.ts'), { execArgv: [CONDITIONS] })
+  children.push(child)
+  return (task) =>
+    new Promise((resolve, reject) => {
+      child.once('message', ({ result, error }: { result?: Result; error?: string }) => {
+        if (result === undefined) reject(new Error(error ?? 'no result'))
+        else resolve(result)
+      })
+      child.send(task)
+    })
+}
+
+/** Resident memory in MiB. */
+export function residentMiB(pid: number): number {
+  const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+  return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
 }
 
 export function stopAll(): void {

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import Fastify from 'fastify'
 import { Pool } from 'undici'
+import { ANSWER, plainUpstream } from './plain-upstream.ts'
 import { systemClock } from '../enclave/index.ts'
 import { parseConfig } from '../src/config/index.ts'
 import { startGateway } from '../src/gateway.ts'
@@ -30,18 +31,25 @@ export interface GatewayInput extends Upstream {
   readonly refreshSeconds?: number
 }
 
-async function upstream({ chunkDelayMs = 0 }: { chunkDelayMs?: number }): Promise<Upstream> {
+interface UpstreamInput {
+  readonly chunkDelayMs?: number
+  /** Answers everything with the same bytes, so that it is not what is measured. */
+  readonly fixed?: boolean
+}
+
+async function upstream({ chunkDelayMs = 0, fixed = false }: UpstreamInput): Promise<Upstream> {
   const vendor = createTeeVendor({ now: systemClock.now() })
   const server = await startModelServer({ vendor, clock: systemClock, models: [BENCH_MODEL] })
   server.chat.record = false
   server.chat.chunkDelayMs = chunkDelayMs
+  if (fixed) server.chat.answer = { status: 200, body: ANSWER }
   return { origin: server.origin, rootPem: vendor.rootPem }
 }
 
 /** The floor: the same two frameworks, TLS on both sides, and nothing proven or recorded. */
-async function passThrough({ origin }: Upstream): Promise<{ origin: string }> {
+async function passThrough({ origin }: { origin: string }): Promise<{ origin: string }> {
   const { key, cert } = newTlsIdentity()
-  const pool = new Pool(origin, { connections: 256, connect: { rejectUnauthorized: false } })
+  const pool = new Pool(origin, { connections: 2048, connect: { rejectUnauthorized: false } })
   const app = Fastify({ https: { key, cert, minVersion: 'TLSv1.3' }, bodyLimit: 16 << 20 })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser(
@@ -62,56 +70,97 @@ async function passThrough({ origin }: Upstream): Promise<{ origin: string }> {
 }
 
 async function gateway(input: GatewayInput): Promise<{ origin: string }> {
-  const { origin, rootPem, providers = 1, refreshSeconds = 600 } = input
-  const policy = { workload: 'any', trusted_root: { test_pki_pem: rootPem } }
+  const { providers = 1 } = input
   const numbers = Array.from({ length: providers }, (_, number) => number)
-  const name = (number: number): string =>
-    providers === 1 ? BENCH_MODEL : `${BENCH_MODEL}-${number}`
-  const config = parseConfig(
-    JSON.stringify({
-      listen: { port: 0 },
-      enclave: { quote_source: 'dstack', self_check: 'report' },
-      providers: numbers.map((number) => ({
-        id: `upstream-${number}`,
+  const attested = numbers.map((number) => ({
+    ...input,
+    name: providers === 1 ? BENCH_MODEL : `${BENCH_MODEL}-${number}`,
+  }))
+  return suiteGateway({ attested, plain: [] })
+}
+
+export interface SuiteInput {
+  readonly attested: readonly (GatewayInput & { readonly name: string })[]
+  readonly plain: readonly { readonly origin: string; readonly name: string }[]
+}
+
+const modelEntry = (name: string, confidentiality: string) => ({
+  name,
+  confidentiality,
+  routes: [{ provider: `of-${name}`, model: BENCH_MODEL }],
+})
+
+/** Every model has a provider of its own. */
+function suiteConfig({ attested, plain }: SuiteInput): object {
+  const api_key = { env: 'UPSTREAM_KEY' }
+  return {
+    listen: { port: 0 },
+    limits: { connections_per_provider: 2048 },
+    // Receipts are kept on purpose; with few of them, what else grows shows.
+    receipts: { max_entries: 1000 },
+    enclave: { quote_source: 'dstack', self_check: 'report' },
+    providers: [
+      ...attested.map(({ name, origin, rootPem, refreshSeconds }) => ({
+        id: `of-${name}`,
         kind: 'aci',
         origin,
-        api_key: { env: 'UPSTREAM_KEY' },
-        policy,
-        refresh_seconds: refreshSeconds,
+        api_key,
+        policy: { workload: 'any', trusted_root: { test_pki_pem: rootPem } },
+        refresh_seconds: refreshSeconds ?? 600,
       })),
-      models: numbers.map((number) => ({
-        name: name(number),
-        confidentiality: 'attested',
-        routes: [{ provider: `upstream-${number}`, model: BENCH_MODEL }],
+      ...plain.map(({ name, origin }) => ({
+        id: `of-${name}`,
+        kind: 'openai',
+        base_url: `${origin}/v1`,
+        api_key,
       })),
-      keys: [
-        {
-          id: 'bench',
-          team: 'bench',
-          sha256: createHash('sha256').update(BENCH_KEY).digest('hex'),
-          models: '*',
-        },
-      ],
-    }),
+    ],
+    models: [
+      ...attested.map(({ name }) => modelEntry(name, 'attested')),
+      // What the provider calls it tells it how fast to be.
+      ...plain.map(({ name }) => ({
+        ...modelEntry(name, 'plain'),
+        routes: [{ provider: `of-${name}`, model: name }],
+      })),
+    ],
+    keys: [
+      {
+        id: 'bench',
+        team: 'bench',
+        sha256: createHash('sha256').update(BENCH_KEY).digest('hex'),
+        models: '*',
+        plain_models: 'allow',
+      },
+    ],
+  }
+}
+
+async function suiteGateway(input: SuiteInput): Promise<{ origin: string }> {
+  const config = parseConfig(
+    JSON.stringify(suiteConfig(input)),
     { UPSTREAM_KEY: 'upstream' },
     () => '',
   )
-  const vendor = createTeeVendor({ now: systemClock.now() })
   const running = await startGateway({
     config,
-    source: vendor.quoteSource(),
+    source: createTeeVendor({ now: systemClock.now() }).quoteSource(),
     clock: systemClock,
     log: () => undefined,
   })
   return { origin: running.url }
 }
 
-const ROLES = { upstream, passThrough, gateway }
-type Role = keyof typeof ROLES
-const isRole = (name: string): name is Role => Object.hasOwn(ROLES, name)
+const READERS = {
+  upstream: async (input: string) => upstream(JSON.parse(input)),
+  plainUpstream,
+  passThrough: async (input: string) => passThrough(JSON.parse(input)),
+  gateway: async (input: string) => gateway(JSON.parse(input)),
+  suiteGateway: async (input: string) => suiteGateway(JSON.parse(input)),
+}
+type Role = keyof typeof READERS
+const isRole = (name: string): name is Role => Object.hasOwn(READERS, name)
 
-const [, , role, input] = process.argv
+const [, , role, input = '{}'] = process.argv
 if (role !== undefined && isRole(role)) {
-  const known: GatewayInput = JSON.parse(input ?? '{}')
-  process.stdout.write(`${JSON.stringify(await ROLES[role](known))}\n`)
+  process.stdout.write(`${JSON.stringify(await READERS[role](input))}\n`)
 }

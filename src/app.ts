@@ -24,6 +24,8 @@ import { operation, OPERATIONS, type OperationName } from './operations.ts'
 import { answerPrompts } from './routes/prompt.ts'
 import { getModel, listModels } from './routes/models.ts'
 import { listProviders } from './routes/providers.ts'
+import { speaksAnthropic } from './routes/dialect.ts'
+import { refuseToKeep, STATEFUL_BELOW, STATEFUL_PATHS } from './routes/stateful.ts'
 
 export type App = FastifyInstance<Server>
 
@@ -44,6 +46,11 @@ const ROUTE_NAMES: ReadonlyMap<string | undefined, RouteName> = new Map([
   ['/readyz', 'health'],
   ['/metrics', 'metrics'],
 ])
+
+const STATEFUL_URLS = [
+  ...STATEFUL_PATHS,
+  ...[...STATEFUL_PATHS, ...STATEFUL_BELOW].map((path) => `${path}/*`),
+]
 
 const MESSAGES = operation('messages').dialect
 const CHAT = operation('chat').dialect
@@ -88,6 +95,14 @@ function addBodies(app: App, { config }: Context): void {
     if (encoding !== 'identity') throw new GatewayError('unsupported_media_type')
     return readBody(request.raw, config.limits.body_bytes)
   })
+  app.addContentTypeParser('multipart/form-data', async (request: FastifyRequest) => {
+    const encoding = request.headers['content-encoding'] ?? 'identity'
+    const route = promptRoutes.find(({ path }) => request.routeOptions.url === `/v1${path}`)
+    if (route?.takes !== 'form' || encoding !== 'identity') {
+      throw new GatewayError('unsupported_media_type')
+    }
+    return readBody(request.raw, config.limits.body_bytes)
+  })
 }
 
 function addHooks(app: App, context: Context): void {
@@ -100,7 +115,9 @@ function addHooks(app: App, context: Context): void {
     if (request.is404) throw new GatewayError('route_not_found')
   })
   app.addHook('onResponse', async (request, reply) => {
-    const route = ROUTE_NAMES.get(request.routeOptions.url) ?? 'other'
+    const { url } = request.routeOptions
+    const stateful = STATEFUL_URLS.some((each) => each === url) ? 'stateful' : 'other'
+    const route = ROUTE_NAMES.get(url) ?? stateful
     const status = reply.raw.statusCode
     context.metrics.add('vouchgate_requests_total', { route, status })
     const ms = Math.round(reply.elapsedTime)
@@ -132,7 +149,7 @@ function sendError(request: FastifyRequest, reply: FastifyReply, error: GatewayE
   if (error.retryAfterSeconds !== null) reply.header('retry-after', error.retryAfterSeconds)
   // What is left of an oversized body is not read for a next request.
   if (error.code === 'body_too_large') reply.header('connection', 'close')
-  const dialect = request.url.startsWith('/v1/messages') ? MESSAGES : CHAT
+  const dialect = speaksAnthropic(request) ? MESSAGES : CHAT
   const body = dialect.error(error.code, null, request.id)
   reply.code(error.status).type('application/json; charset=utf-8').send(body)
 }
@@ -168,6 +185,10 @@ function addRoutes(app: App, context: Context): void {
   }
   app.get('/v1/models', keyed, listModels(context))
   app.get('/v1/models/*', keyed, getModel(context))
+  for (const url of STATEFUL_URLS) {
+    const onRequest = [authenticate, refuseToKeep]
+    app.route({ method: [...METHODS], url, onRequest, handler: refuseToKeep })
+  }
   app.get('/v1/aci/attestation', attestation(context))
   app.get('/v1/aci/sessions', listSessions(context))
   app.get('/v1/aci/sessions/:id', getSession(context))

@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { GatewayError } from './errors.ts'
+import { Gathered } from './gathered.ts'
 import type { Prompt } from './prompt.ts'
 import { Sensitive } from './sensitive.ts'
 
@@ -9,8 +10,7 @@ import { Sensitive } from './sensitive.ts'
  */
 export function readBody(request: IncomingMessage, limit: number): Promise<Prompt> {
   return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = []
-    let length = 0
+    const gathered = new Gathered()
     const refuse = (code: 'body_too_large' | 'bad_request'): void => {
       request.off('data', take)
       // The rest is discarded rather than left in the socket, so that the client can read the refusal.
@@ -18,26 +18,18 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Promp
       reject(new GatewayError(code))
     }
     const take = (chunk: Buffer): void => {
-      length += chunk.length
-      if (length > limit) refuse('body_too_large')
-      else chunks.push(chunk)
+      if (gathered.length + chunk.length > limit) refuse('body_too_large')
+      else gathered.push(chunk)
     }
     if (Number(request.headers['content-length'] ?? 0) > limit) {
       refuse('body_too_large')
       return
     }
     request.on('data', take)
-    request.once('end', () => resolve(new Sensitive(joined(chunks, length))))
+    request.once('end', () => resolve(new Sensitive(gathered.take())))
     request.once('error', () => refuse('bad_request'))
     request.once('close', () => {
       if (!request.complete) refuse('bad_request')
     })
   })
-}
-
-function joined(chunks: readonly Buffer[], length: number): Buffer {
-  const body = Buffer.alloc(length)
-  let at = 0
-  for (const chunk of chunks) at += chunk.copy(body, at)
-  return body
 }

@@ -35,6 +35,8 @@ export interface PromptCallFields {
   readonly receiptId: ReceiptId
   readonly principal: Principal
   readonly prompt: Prompt
+  /** Of the body as it arrived. */
+  readonly contentType: string
   readonly response: ClientResponse
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal
@@ -46,6 +48,7 @@ export class PromptCall {
   readonly operation: Operation
   readonly principal: Principal
   readonly prompt: Prompt
+  readonly contentType: string
   readonly response: ClientResponse
   readonly signal: AbortSignal
   readonly receipt: ReceiptBuilder
@@ -61,6 +64,7 @@ export class PromptCall {
     this.operation = fields.operation
     this.principal = fields.principal
     this.prompt = fields.prompt
+    this.contentType = fields.contentType
     this.response = fields.response
     this.signal = fields.signal
     this.receivedHash = bodyHash(fields.prompt)

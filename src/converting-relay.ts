@@ -14,6 +14,7 @@ import {
   type Target,
 } from './dialects/dialect.ts'
 import { GatewayError, type ErrorCode } from './errors.ts'
+import { Gathered } from './gathered.ts'
 import { providerRefusal } from './provider-refusal.ts'
 import type { Answer, AnswerSink } from './relay.ts'
 import type { ClientResponse } from './response.ts'
@@ -62,7 +63,7 @@ export class ConvertingRelay implements AnswerSink {
   readonly #encoder: StreamEncoder
   #status = 0
   #headers: IncomingHttpHeaders = {}
-  #chunks: Buffer[] = []
+  readonly #gathered = new Gathered()
   #length = 0
   #held: Buffer[] = []
   #heldBytes = 0
@@ -94,14 +95,14 @@ export class ConvertingRelay implements AnswerSink {
     if (this.#length > (this.#ok ? this.#options.maxBytes : MAX_ERROR_BYTES)) {
       throw new SendError('too_large')
     }
-    this.#chunks.push(chunk)
+    this.#gathered.push(chunk)
     return true
   }
 
   complete(): void {
     if (this.#ended) return
     if (this.#streaming) this.#endStream()
-    else this.#sendWhole(Buffer.concat(this.#chunks))
+    else this.#sendWhole(this.#gathered.take())
   }
 
   fail(failure: SendError['failure']): void {

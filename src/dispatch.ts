@@ -15,7 +15,7 @@ import { countsAsFailure, type Served } from './upstream/serving.ts'
 export async function dispatch(pipeline: Pipeline, call: PromptCall): Promise<void> {
   try {
     // What is asked: model, stream, constraints. No content.
-    const shape = readShape(call.prompt, call.operation)
+    const shape = readShape(call.prompt, call.operation, call.contentType)
     call.receipt.model(shape.model)
     // Whether this key may, and which class of provider the model demands.
     const admission = admit(pipeline.config, call.principal, shape)
@@ -55,8 +55,10 @@ async function firstAnswer(
       served = servedBy(failure)
       last = weightier(last, failure)
       call.abandoned(route.provider, failure)
-      // Another provider would see the same request, or nobody is listening any more.
-      if (!last.retryable || call.signal.aborted) throw last
+      // Another provider would see the same request, or nobody is listening any more; but one that cannot be asked this
+      // has seen nothing, and the next may speak another dialect.
+      const settled = !last.retryable && failure.code !== 'request_not_supported'
+      if (settled || call.signal.aborted) throw last
     } finally {
       pass.settle(served)
     }
@@ -73,6 +75,7 @@ function servedBy(failure: GatewayError): Served {
 
 /** The errors that say that the prompt was not forwarded must not be said once another route has sent it. */
 const WEIGHT: Partial<Record<ErrorCode, number>> = {
+  request_not_supported: 0,
   upstream_verification_failed: 0,
   upstream_circuit_open: 0,
   session_not_accepted: 1,

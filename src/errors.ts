@@ -20,7 +20,7 @@ const upstream = (status: number, message: string): Entry =>
 const ERRORS = {
   invalid_json: invalid(400, 'the request body is not valid JSON'),
   duplicate_member: invalid(400, 'the request body has a duplicate member'),
-  invalid_request: invalid(400, 'the request body is not a chat completion request'),
+  invalid_request: invalid(400, 'the request body is not what this path takes'),
   invalid_constraint: invalid(400, 'the aci_ members of provider are not valid'),
   request_not_encryptable: invalid(
     400,
@@ -50,7 +50,10 @@ const ERRORS = {
     'none of the pinned sessions can serve; the prompt was not forwarded',
   ),
   body_too_large: invalid(413, 'the request body is too large'),
-  unsupported_media_type: invalid(415, 'send application/json without content encoding'),
+  unsupported_media_type: invalid(
+    415,
+    'send application/json, or multipart/form-data where a recording goes, without content encoding',
+  ),
   quote_busy: entry(429, 'rate_limit_error', true, 'too many quotes are waiting'),
   upstream_rate_limited: entry(429, 'rate_limit_error', true, 'the provider limits its rate'),
   request_not_supported: invalid(400, 'no provider of this model can be asked this'),

@@ -12,6 +12,7 @@ import type { Failure } from './upstream/failure.ts'
 export type RouteName =
   | OperationName
   | 'models'
+  | 'stateful'
   | 'attestation'
   | 'sessions'
   | 'receipts'

@@ -3,7 +3,7 @@ import { anthropicMessages } from './dialects/anthropic/client.ts'
 import type { ClientDialect } from './dialects/dialect.ts'
 import { OpenAiChat } from './dialects/openai-chat/client.ts'
 import { OpenAiResponses } from './dialects/openai-responses/client.ts'
-import { ANTHROPIC_WIRE, OPENAI_WIRE, type Wire } from './wire.ts'
+import { ANTHROPIC_WIRE, OPENAI_WIRE, TRANSCRIPTION_WIRE, type Wire } from './wire.ts'
 
 /** Whose API a provider speaks. A body goes unread only to one that speaks the client's. */
 export type Family = 'openai' | 'anthropic' | 'gemini' | 'bedrock' | 'cohere'
@@ -21,8 +21,11 @@ export interface Operation {
   /** What answers look like that pass unread. */
   readonly wire: Wire
   readonly answers: 'json' | 'binary'
+  readonly takes: 'json' | 'form'
   /** Whether a body has what this request cannot do without, beside the model. */
   readonly isRequest: (body: Readonly<Record<string, unknown>>) => boolean
+  /** Whether it asks that something be kept for a later request. */
+  readonly keeps: (body: Readonly<Record<string, unknown>>) => boolean
 }
 
 const isText = (value: unknown): boolean => typeof value === 'string'
@@ -44,12 +47,16 @@ const openai = {
   convertible: false,
   wire: OPENAI_WIRE,
   answers: 'json',
+  takes: 'json',
+  keeps: () => false,
 } as const
 const anthropic = {
   family: 'anthropic',
   dialect: anthropicMessages,
   wire: ANTHROPIC_WIRE,
   answers: 'json',
+  takes: 'json',
+  keeps: () => false,
 } as const
 
 /** Every prompt route there is, each entry complete. */
@@ -59,6 +66,7 @@ export const OPERATIONS = {
     path: '/chat/completions',
     convertible: true,
     isRequest: ({ messages }) => isList(messages),
+    keeps: ({ store }) => store === true,
   },
   completions: {
     ...openai,
@@ -111,6 +119,13 @@ export const OPERATIONS = {
     path: '/audio/speech',
     answers: 'binary',
     isRequest: ({ input }) => isText(input),
+  },
+  transcriptions: {
+    ...openai,
+    path: '/audio/transcriptions',
+    wire: TRANSCRIPTION_WIRE,
+    takes: 'form',
+    isRequest: () => true,
   },
 } as const satisfies Record<string, Omit<Operation, 'name'>>
 

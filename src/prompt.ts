@@ -1,7 +1,9 @@
 import { createHash } from 'node:crypto'
+import type { JsonObject } from './dialects/canonical.ts'
 import { GatewayError } from './errors.ts'
 import type { JsonValue } from '@vouchgate/attestation'
 import { isSessionId, type SessionId } from './ids.ts'
+import { readFormShape, type FormShape } from './form-shape.ts'
 import type { Operation } from './operations.ts'
 import { applyEdits, jsonMembers, removal, type Edit, type Member } from './json-members.ts'
 import { expose, Sensitive } from './sensitive.ts'
@@ -15,7 +17,11 @@ export interface Shape {
   readonly model: string
   readonly stream: boolean
   readonly constraints: Constraints
+  /** Of a body that is JSON. */
   readonly members: readonly Member[]
+  /** Null where the body is JSON. */
+  readonly form: FormShape | null
+  readonly body: ParsedBody
 }
 
 /** ACI §5.3: they only tighten what the operator configured. */
@@ -29,46 +35,98 @@ const NO_CONSTRAINTS: Constraints = { verified: false, sessions: null }
 const MAX_PINNED = 64
 const MAX_MODEL = 256
 
-/** Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request` or `invalid_constraint`. */
-export function readShape(prompt: Prompt, { isRequest }: Operation): Shape {
+/**
+ * Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request`, `invalid_constraint`, `not_stateless`, and
+ * `unsupported_media_type` for a form without a boundary.
+ */
+export function readShape(
+  prompt: Prompt,
+  { takes, isRequest, keeps }: Operation,
+  contentType = '',
+): Shape {
   const bytes = expose(prompt)
+  if (takes === 'form') return formShape(prompt, contentType)
   const body = parse(bytes)
   if (!isRecord(body)) throw new GatewayError('invalid_request')
   const members = jsonMembers(bytes)
+  checkProvider(bytes, members)
   const { model, stream, provider } = body
-  if (typeof model !== 'string' || model.length === 0 || model.length > MAX_MODEL) {
+  if (!isModelName(model)) {
     throw new GatewayError('invalid_request')
   }
   if (!isRequest(body)) throw new GatewayError('invalid_request')
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request')
   }
-  return { model, stream: stream === true, constraints: readConstraints(provider), members }
+  const constraints = readConstraints(provider)
+  if (keeps(body)) throw new GatewayError('not_stateless')
+  const parsed = new ParsedBody(prompt, body)
+  return { model, stream: stream === true, constraints, members, form: null, body: parsed }
 }
 
-/** The body again as a value, for a dialect to read. Throws `invalid_json`. */
-export function parsedBody(prompt: Prompt): JsonValue {
+/** Half a character cannot be written into a receipt. */
+const isModelName = (model: JsonValue | undefined): model is string =>
+  typeof model === 'string' && model.length > 0 && model.length <= MAX_MODEL && model.isWellFormed()
+
+function formShape(prompt: Prompt, contentType: string): Shape {
+  const form = readFormShape(expose(prompt), contentType)
+  const { model, stream } = form
+  const body = new ParsedBody(prompt, null)
+  return { model, stream, constraints: NO_CONSTRAINTS, members: [], form, body }
+}
+
+/** A body as a value, for a dialect to read: held until it is dropped, and read again only by who asks after that. */
+class ParsedBody {
+  readonly #prompt: Prompt
+  #value: Sensitive<JsonValue> | null
+
+  constructor(prompt: Prompt, value: JsonValue) {
+    this.#prompt = prompt
+    this.#value = new Sensitive(value)
+  }
+
+  /** Without the constraints, which no provider may see. Throws `invalid_json`. */
+  get(): JsonValue {
+    this.#value ??= new Sensitive(parse(expose(this.#prompt)))
+    return unconstrained(expose(this.#value))
+  }
+
+  /** What is passed on as it is needs no value while it is served. */
+  drop(): void {
+    this.#value = null
+  }
+}
+
+function unconstrained(body: JsonValue): JsonValue {
+  if (!isRecord(body) || !isRecord(body['provider'])) return body
+  const { provider, ...rest } = body
+  const kept = Object.entries(provider).filter(([name]) => !name.startsWith('aci_'))
+  return kept.length === 0 ? rest : { ...rest, provider: Object.fromEntries(kept) }
+}
+
+/** V8 quotes the input in SyntaxError messages, so the original error is dropped, not chained. */
+function parse(bytes: Buffer): JsonValue {
   try {
-    const value: JsonValue = JSON.parse(expose(prompt).toString('utf8'))
+    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+    const value: JsonValue = JSON.parse(text)
     return value
   } catch {
     throw new GatewayError('invalid_json')
   }
 }
 
-/** V8 quotes the input in SyntaxError messages, so the original error is dropped, not chained. */
-function parse(bytes: Buffer): unknown {
-  try {
-    return JSON.parse(new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes))
-  } catch {
-    throw new GatewayError('invalid_json')
+/** Of two constraints of one name, one parser keeps the first and one the last. */
+function checkProvider(bytes: Buffer, members: readonly Member[]): void {
+  const provider = members.find(({ name }) => name === 'provider')
+  if (provider !== undefined && bytes[provider.valueStart] === 0x7b) {
+    jsonMembers(bytes, provider.valueStart)
   }
 }
 
-const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
+const isRecord = (value: JsonValue | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function readConstraints(provider: unknown): Constraints {
+function readConstraints(provider: JsonValue | undefined): Constraints {
   if (!isRecord(provider)) return NO_CONSTRAINTS
   const { aci_verified: verified, aci_session_ids: sessions, ...rest } = provider
   // An unknown constraint must never be ignored: the client believes that it holds.
@@ -83,12 +141,12 @@ function readConstraints(provider: unknown): Constraints {
   return { verified: true, sessions: readSessions(sessions) }
 }
 
-function readSessions(value: unknown): ReadonlySet<SessionId> {
+function readSessions(value: JsonValue): ReadonlySet<SessionId> {
   if (!Array.isArray(value) || value.length === 0 || value.length > MAX_PINNED) {
     throw new GatewayError('invalid_constraint')
   }
   return new Set(
-    value.map((id: unknown) => {
+    value.map((id: JsonValue) => {
       if (typeof id !== 'string' || !isSessionId(id)) throw new GatewayError('invalid_constraint')
       return id
     }),
@@ -102,6 +160,8 @@ function readSessions(value: unknown): ReadonlySet<SessionId> {
 export function forwardable(prompt: Prompt, shape: Shape, model: string): Prompt {
   const bytes = expose(prompt)
   const edits: Edit[] = []
+  if (shape.form !== null && shape.model !== model)
+    edits.push({ ...shape.form.modelAt, text: model })
   for (const member of shape.members) {
     if (member.name === 'model' && shape.model !== model) {
       edits.push({ start: member.valueStart, end: member.end, text: JSON.stringify(model) })

@@ -60,7 +60,8 @@ export class ReceiptBuilder {
   }
 
   answeredAs(chatId: string): void {
-    this.#chatId = chatId.slice(0, MAX_CHAT_ID)
+    // Half a character cannot be signed, and a provider must not be able to end a response by one.
+    this.#chatId = chatId.slice(0, MAX_CHAT_ID).toWellFormed()
   }
 
   /** The prompt goes to this provider; `hash` is of the bytes handed to its connection. */

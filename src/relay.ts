@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import { GatewayError, type ErrorCode } from './errors.ts'
+import { Gathered } from './gathered.ts'
 import type { End } from './receipts.ts'
 import type { ClientResponse } from './response.ts'
 import { SseTap } from './sse.ts'
@@ -18,7 +19,7 @@ export interface RelayOptions {
   readonly stream: boolean
   readonly maxBytes: number
   readonly wire: Wire
-  readonly answers: 'json' | 'binary'
+  readonly answers: 'json' | 'binary' | 'text'
   /** Called when the request is about to be written to a connection. */
   readonly onSent: () => void
   /** Called once, before the last byte leaves. */
@@ -34,6 +35,7 @@ export interface Answer {
 }
 
 const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
+const TEXT_HEADERS = { 'content-type': 'text/plain; charset=utf-8' } as const
 const STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',
@@ -67,7 +69,7 @@ export class Relay implements AnswerSink {
   #class: StatusClass = 'upstream_error'
   #streaming = false
   #ended = false
-  #chunks: Buffer[] = []
+  readonly #gathered = new Gathered()
   #length = 0
 
   constructor(options: RelayOptions) {
@@ -94,7 +96,7 @@ export class Relay implements AnswerSink {
     this.#length += chunk.length
     const limit = this.#class === 'ok' ? this.#options.maxBytes : MAX_ERROR_BYTES
     if (this.#length > limit) throw new SendError('too_large')
-    this.#chunks.push(chunk)
+    this.#gathered.push(chunk)
     return true
   }
 
@@ -102,7 +104,7 @@ export class Relay implements AnswerSink {
   complete(): void {
     if (this.#ended) return
     if (this.#streaming) this.#endStream()
-    else this.#sendWhole(Buffer.concat(this.#chunks))
+    else this.#sendWhole(this.#gathered.take())
   }
 
   /** The exchange has failed. Throws a `GatewayError` where nothing was passed on. */
@@ -166,8 +168,9 @@ export class Relay implements AnswerSink {
 
   #sendWhole(body: Buffer): void {
     const { answers, wire } = this.#options
-    if (this.#class === 'ok' && answers === 'binary') {
-      this.#send(body, this.#answer('complete', null), binaryHeaders(this.#headers))
+    if (this.#class === 'ok' && answers !== 'json') {
+      const headers = answers === 'text' ? TEXT_HEADERS : binaryHeaders(this.#headers)
+      this.#send(body, this.#answer('complete', null), headers)
       return
     }
     const facts = wire.facts(body)

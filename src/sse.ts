@@ -1,3 +1,4 @@
+import { Gathered } from './gathered.ts'
 import type { Usage, Wire } from './wire.ts'
 
 const MAX_LINE = 1 << 20
@@ -23,7 +24,7 @@ export interface Passed {
  */
 export class SseTap {
   readonly #wire: Wire
-  #held: Buffer = EMPTY
+  readonly #held = new Gathered()
   /** Within a line that was too long to hold, and has passed unread. */
   #skipping = false
   #chatId: string | null = null
@@ -48,9 +49,12 @@ export class SseTap {
   }
 
   push(chunk: Buffer): Passed {
-    const whole = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
-    // The held part has no line end, so the search need not begin anew.
-    let end = lineEnd(whole, this.#held.length)
+    let end = lineEnd(chunk, 0)
+    if (end === -1) return this.#hold(chunk)
+    // The held part has no line end.
+    const before = this.#held.length
+    const whole = before === 0 ? chunk : this.#joined(chunk)
+    end += before
     let from = 0
     while (end !== -1) {
       const done = !this.#skipping && this.#read(whole.subarray(from, end))
@@ -59,18 +63,28 @@ export class SseTap {
       if (done) return { bytes: whole.subarray(0, from), done }
       end = lineEnd(whole, from)
     }
-    this.#held = whole.subarray(from)
-    if (this.#held.length <= MAX_LINE) return { bytes: whole.subarray(0, from), done: false }
-    this.#held = EMPTY
-    this.#skipping = true
-    return { bytes: whole, done: false }
+    const { bytes } = this.#hold(whole.subarray(from))
+    const lines = whole.subarray(0, from)
+    return { bytes: bytes.length === 0 ? lines : Buffer.concat([lines, bytes]), done: false }
   }
 
   /** At a clean end of the stream: an unfinished last line still counts. */
   end(): Passed {
-    const bytes = this.#held
-    this.#held = EMPTY
+    const bytes = this.#held.take()
     return { bytes, done: this.#read(bytes) }
+  }
+
+  #joined(chunk: Buffer): Buffer {
+    this.#held.push(chunk)
+    return this.#held.take()
+  }
+
+  #hold(rest: Buffer): Passed {
+    if (this.#skipping) return { bytes: rest, done: false }
+    this.#held.push(rest)
+    if (this.#held.length <= MAX_LINE) return { bytes: EMPTY, done: false }
+    this.#skipping = true
+    return { bytes: this.#held.take(), done: false }
   }
 
   #read(line: Buffer): boolean {

@@ -1,4 +1,3 @@
-import type { JsonValue } from '@vouchgate/attestation'
 import type { PromptCall } from './call.ts'
 import { isAttested, type Provider, type Route } from './config/index.ts'
 import { ConvertingRelay } from './converting-relay.ts'
@@ -6,16 +5,18 @@ import { anthropic } from './dialects/anthropic/provider.ts'
 import { bedrock } from './dialects/bedrock/dialect.ts'
 import type { CanonicalRequest } from './dialects/canonical.ts'
 import { cohere } from './dialects/cohere/dialect.ts'
+import { embeddings, rerank, type Telling } from './dialects/cohere/openai.ts'
 import type { ProviderDialect, Target } from './dialects/dialect.ts'
 import { gemini } from './dialects/gemini/dialect.ts'
 import { OpenAiChatProvider } from './dialects/openai-chat/provider.ts'
 import { VARIANTS, type VariantName } from './dialects/openai-chat/variants.ts'
 import { GatewayError } from './errors.ts'
 import type { SessionId } from './ids.ts'
-import type { Family, Operation } from './operations.ts'
-import { bodyHash, forwardable, parsedBody, type Prompt, type Shape } from './prompt.ts'
+import type { Family, Operation, OperationName } from './operations.ts'
+import { bodyHash, forwardable, type Prompt, type Shape } from './prompt.ts'
 import { Relay, type AnswerSink } from './relay.ts'
 import { Sensitive } from './sensitive.ts'
+import { WholeRelay } from './whole-relay.ts'
 
 /** One prompt as it goes to one provider, and how the answer comes back to the client. */
 export interface Translation {
@@ -62,8 +63,17 @@ const dialectOf = (provider: Provider): ProviderDialect => {
 }
 
 /** Whether the provider can be asked this at all. */
-const canServe = (provider: Provider, { family, convertible }: Operation): boolean =>
-  convertible || family === familyOf(provider)
+const canServe = (provider: Provider, operation: Operation): boolean =>
+  operation.convertible ||
+  operation.family === familyOf(provider) ||
+  retold(provider, operation.name) !== null
+
+/** What is no conversation, and still told to a provider of another family in its own words. */
+function retold(provider: Provider, name: OperationName): Telling | null {
+  if (familyOf(provider) !== 'cohere') return null
+  if (name === 'embeddings') return embeddings
+  return name === 'rerank' ? rerank : null
+}
 
 /**
  * The bytes themselves where the provider speaks what the client speaks, else the conversation in the provider's words.
@@ -73,7 +83,9 @@ export function translate(input: TranslateInput): Translation {
   const { call, provider } = input
   const { operation } = call
   if (!canServe(provider, operation)) throw new GatewayError('request_not_supported')
-  return passes(operation, provider) ? passedOn(input) : converted(input)
+  if (passes(operation, provider)) return passedOn(input)
+  const tell = retold(provider, operation.name)
+  return tell === null ? converted(input) : retelling(input, tell)
 }
 
 /**
@@ -89,9 +101,13 @@ function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation
   const { operation, prompt, receivedHash } = call
   const body = forwardable(prompt, shape, route.model)
   const hash = body === prompt ? receivedHash : null
+  shape.body.drop()
   return {
     path: operation.path,
-    headers: operation.family === 'anthropic' ? ANTHROPIC_HEADERS : {},
+    headers: {
+      ...(operation.family === 'anthropic' ? ANTHROPIC_HEADERS : {}),
+      ...(shape.form === null ? {} : { 'content-type': shape.form.contentType }),
+    },
     body,
     sink: (session) =>
       new Relay({
@@ -99,7 +115,7 @@ function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation
         stream: shape.stream,
         maxBytes,
         wire: operation.wire,
-        answers: operation.answers,
+        answers: shape.form?.answers ?? operation.answers,
         ...hooks(call, route, { session, hash: () => hash ?? bodyHash(body) }),
       }),
   }
@@ -117,7 +133,7 @@ function converted({
   target,
 }: TranslateInput): Translation {
   const dialect = dialectOf(provider)
-  const request = canonicalOf(call, shape)
+  const request: CanonicalRequest = call.operation.dialect.decode(shape.body.get())
   const at: Target = { ...target, model: route.model }
   const { path, headers, body: bytes } = dialect.encode(request, at)
   const body = new Sensitive(bytes)
@@ -138,10 +154,26 @@ function converted({
   }
 }
 
-/** What the gateway consumes itself never reaches a provider, in whatever dialect. */
-function canonicalOf(call: PromptCall, shape: Shape): CanonicalRequest {
-  const value: JsonValue = parsedBody(forwardable(call.prompt, shape, shape.model))
-  return call.operation.dialect.decode(value)
+function retelling(
+  { call, shape, route, provider, maxBytes, target }: TranslateInput,
+  tell: Telling,
+): Translation {
+  const { request, answer } = tell(shape.body.get(), { ...target, model: route.model })
+  const { path, headers, body: bytes } = request
+  const body = new Sensitive(bytes)
+  return {
+    path,
+    headers,
+    body,
+    sink: (session) =>
+      new WholeRelay({
+        response: call.response,
+        maxBytes,
+        decode: answer,
+        dialect: dialectOf(provider),
+        ...hooks(call, route, { session, hash: () => bodyHash(body) }),
+      }),
+  }
 }
 
 interface Sent {

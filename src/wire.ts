@@ -44,6 +44,15 @@ export const OPENAI_WIRE: Wire = {
   failure: (code) => `data: ${errorBody(code)}\n\n`,
 }
 
+const TRANSCRIBED = /^\{\s*"type"\s*:\s*"transcript\.text\.done"/
+
+/** OpenAI ends the stream of a transcription with an event, compatible servers end it with `[DONE]`. */
+export const TRANSCRIPTION_WIRE: Wire = {
+  ...OPENAI_WIRE,
+  isDone: (data) => OPENAI_WIRE.isDone(data) || TRANSCRIBED.test(head(data)),
+  facts: (json) => factsOf(json, 'input_tokens', 'output_tokens'),
+}
+
 const MESSAGE = Buffer.from('"message"')
 const STOP = /^\{\s*"type"\s*:\s*"message_stop"/
 const ERROR = /^\{\s*"type"\s*:\s*"error"/

@@ -16,7 +16,8 @@ export function statusClass(status: number): FailureClass {
   if (status === 404) return 'not_found'
   if (status === 429) return 'rate_limit'
   if (status === 503 || status === 529) return 'overloaded'
-  if (status === 408 || status === 424 || status >= 500) return 'server'
+  // A redirect is not followed: nobody attested or agreed to where it leads.
+  if (status < 400 || status === 408 || status === 424 || status >= 500) return 'server'
   return 'bad_request'
 }
 

@@ -1,4 +1,5 @@
 import { GatewayError } from '../errors.ts'
+import { Gathered } from '../gathered.ts'
 
 /** One server-sent event. */
 export interface SseEvent {
@@ -19,39 +20,47 @@ const BOM = '\uFEFF'
  */
 export class SseParser {
   readonly #utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
-  #held: Buffer = Buffer.alloc(0)
+  /** An unfinished line. */
+  readonly #held = new Gathered()
   #event = ''
   #data: string[] = []
   #length = 0
   #first = true
+  /** The last byte so far was a CR; an LF after it belongs to the same end of line. */
+  #afterCr = false
 
   push(chunk: Buffer): SseEvent[] {
-    const bytes = this.#held.length === 0 ? chunk : Buffer.concat([this.#held, chunk])
     const events: SseEvent[] = []
     let from = 0
-    for (let at = this.#held.length; at < bytes.length; at++) {
-      const byte = bytes[at]
+    for (let at = 0; at < chunk.length; at++) {
+      const byte = chunk[at]
+      const second = byte === LF && this.#afterCr
+      this.#afterCr = byte === CR
       if (byte !== LF && byte !== CR) continue
-      // A CR at the very end may be half of a CR LF; the empty line that the LF then makes ends no event twice.
-      if (byte === LF && at > 0 && bytes[at - 1] === CR && from === at) {
-        from = at + 1
-        continue
-      }
-      this.#line(bytes.subarray(from, at), events)
+      if (!second) this.#line(this.#whole(chunk.subarray(from, at)), events)
       from = at + 1
     }
-    this.#held = Buffer.from(bytes.subarray(from))
-    if (this.#held.length + this.#length > MAX_EVENT) throw new GatewayError('upstream_malformed')
+    if (from < chunk.length) this.#held.push(chunk.subarray(from))
+    this.#bound()
     return events
   }
 
   /** What the stream ended within. */
   end(): SseEvent[] {
     const events: SseEvent[] = []
-    if (this.#held.length > 0) this.#line(this.#held, events)
-    this.#held = Buffer.alloc(0)
+    if (this.#held.length > 0) this.#line(this.#held.take(), events)
     this.#dispatch(events)
     return events
+  }
+
+  #whole(rest: Buffer): Buffer {
+    if (this.#held.length === 0) return rest
+    this.#held.push(rest)
+    return this.#held.take()
+  }
+
+  #bound(): void {
+    if (this.#held.length + this.#length > MAX_EVENT) throw new GatewayError('upstream_malformed')
   }
 
   #line(bytes: Buffer, events: SseEvent[]): void {
@@ -67,7 +76,9 @@ export class SseParser {
     if (field === 'event') this.#event = value
     if (field === 'data') {
       this.#data.push(value)
-      this.#length += value.length
+      // Empty lines are held as well.
+      this.#length += value.length + 1
+      this.#bound()
     }
   }
 

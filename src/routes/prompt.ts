@@ -30,7 +30,9 @@ export function answerPrompts(context: Context, operation: Operation) {
     reply.raw.once('close', onClose)
     const response = new ClientResponse(reply.raw)
     const { signal } = controller
-    const fields = { requestId, operation, receiptId, principal, prompt, response, signal }
+    const contentType = request.headers['content-type'] ?? ''
+    const answering = { receiptId, principal, response, signal }
+    const fields = { requestId, operation, prompt, contentType, ...answering }
     try {
       await dispatch(context, new PromptCall(context, fields))
     } finally {

@@ -31,6 +31,7 @@ const FAILURES: Readonly<Record<Exclude<SendFailure, 'aborted'>, ErrorCode>> = {
   timeout: 'upstream_timeout',
   broken: 'upstream_broken',
   too_large: 'upstream_too_large',
+  malformed: 'upstream_malformed',
   not_encrypted: 'upstream_not_encrypted',
   undecryptable: 'upstream_undecryptable',
 }

@@ -1,6 +1,7 @@
 import type { E2eeBinding } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
 import { constants, gunzipSync, gzipSync } from 'node:zlib'
+import { GatewayError } from '../errors.ts'
 import { applyEdits, jsonMembers, type Edit } from '../json-members.ts'
 import { expose, Sensitive } from '../sensitive.ts'
 import {
@@ -38,6 +39,10 @@ const TOKEN_REFUSED = 403
 export const chutesSeal =
   ({ chuteId, tokens }: ChutesSealOptions): Seal =>
   async ({ message, path, apiKey }, binding) => {
+    // The reply's key goes into the body, which is JSON for that.
+    if (message.headers?.['content-type'] !== undefined) {
+      throw new GatewayError('request_not_encryptable')
+    }
     const instanceId = instanceOf(binding)
     if (apiKey === null) throw new TypeError('tokens belong to an account')
     const token = await tokens.take(instanceId, binding.publicKey, apiKey)

@@ -15,6 +15,8 @@ export type SendFailure =
   /** The response ended before it was complete. */
   | 'broken'
   | 'too_large'
+  /** What came is no HTTP, or in an encoding that was not asked for. */
+  | 'malformed'
   /** A reply in clear where it must be encrypted: somebody on the way took the encryption off. */
   | 'not_encrypted'
   /** An encrypted reply that the key of this exchange does not open, or that is not whole. */
@@ -92,6 +94,15 @@ export function send(
   })
 }
 
+/** Early hints and the like come once or twice; each of them puts the time limit off. */
+const MAX_INFORMATIONAL = 16
+
+/** undici's codes of what it refuses before a response has begun. */
+const NO_RESPONSE: ReadonlyMap<string, SendFailure> = new Map([
+  ['UND_ERR_HEADERS_OVERFLOW', 'too_large'],
+  ['UND_ERR_RES_CONTENT_LENGTH_MISMATCH', 'malformed'],
+])
+
 interface Settle {
   readonly resolve: () => void
   readonly reject: (error: SendError) => void
@@ -103,6 +114,7 @@ class Exchange implements Dispatcher.DispatchHandler {
   readonly #sink: ResponseSink
   readonly #settle: Settle
   #controller: Dispatcher.DispatchController | null = null
+  #informational = 0
   #began = false
 
   constructor(signal: AbortSignal, sink: ResponseSink, settle: Settle) {
@@ -123,7 +135,12 @@ class Exchange implements Dispatcher.DispatchHandler {
     status: number,
     headers: IncomingHttpHeaders,
   ): void {
-    if (status < 200) return
+    if (status < 200) {
+      if (++this.#informational > MAX_INFORMATIONAL) throw new SendError('malformed')
+      return
+    }
+    const { 'content-encoding': encoding = 'identity' } = headers
+    if (encoding.toLowerCase() !== 'identity') throw new SendError('malformed')
     this.#began = true
     this.#sink.head(status, headers)
   }
@@ -155,8 +172,9 @@ class Exchange implements Dispatcher.DispatchHandler {
       if (error.kind === 'rejected') return 'key_mismatch'
       return error.code === 'channel_timeout' ? 'timeout' : 'unreachable'
     }
-    const code = 'code' in error ? error.code : null
-    if (typeof code === 'string' && code.endsWith('_TIMEOUT')) return 'timeout'
-    return this.#began ? 'broken' : 'unreachable'
+    const code = 'code' in error && typeof error.code === 'string' ? error.code : ''
+    if (code.endsWith('_TIMEOUT')) return 'timeout'
+    if (this.#began) return 'broken'
+    return NO_RESPONSE.get(code) ?? (error.name === 'HTTPParserError' ? 'malformed' : 'unreachable')
   }
 }

@@ -66,6 +66,35 @@ interface Reply {
   pieces: number
 }
 
+test('a body that is no JSON is refused before a token is spent', async () => {
+  let taken = 0
+  const tokens = {
+    take: async () => {
+      taken += 1
+      return 'token'
+    },
+  }
+  const message = {
+    operation: '/audio/transcriptions',
+    headers: { 'content-type': 'multipart/form-data; boundary=b' },
+    body: new Sensitive(Buffer.from(CANARY)),
+    stream: false,
+    signal: new AbortController().signal,
+  }
+  const outbound = { message, path: '/v1', apiKey: new Sensitive('k'), authorize: () => ({}) }
+  const binding = {
+    protocol: 'chutes-ml-kem-768' as const,
+    keyId: 'i',
+    publicKey: new Uint8Array(1184),
+    digest: new Uint8Array(32),
+  }
+  const seal = chutesSeal({ chuteId: 'c', tokens })
+  await expect(seal(outbound, { kind: 'e2ee-public-key', ...binding })).rejects.toMatchObject({
+    code: 'request_not_encryptable',
+  })
+  expect(taken).toBe(0)
+})
+
 /** One request, sealed and sent as a channel does it. */
 async function ask(
   { service, pool, tokens }: Started,
