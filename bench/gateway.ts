@@ -28,7 +28,8 @@ const CONNECTIONS = [1, 32, 256] as const
 const BODIES = [1000, 100_000] as const
 
 const note = (line: string): boolean => process.stderr.write(`${line}\n`)
-const load = startLoad<LoadTask, LoadResult>()
+const loader = startLoad<LoadResult>()
+const load = (task: LoadTask): Promise<LoadResult> => loader(task)
 
 const bodyOf = (model: string, words: number, stream: boolean): string =>
   JSON.stringify({

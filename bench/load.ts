@@ -29,7 +29,7 @@ export interface LoadResult {
   readonly busy: number
 }
 
-export const quantile = (values: readonly number[], share: number): number =>
+const quantile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? 0
 
 async function sockets(origin: string, count: number): Promise<Socket[]> {
