@@ -28,7 +28,8 @@ const CONNECTIONS = [1, 32, 256] as const
 const BODIES = [1000, 100_000] as const
 
 const note = (line: string): boolean => process.stderr.write(`${line}\n`)
-const load = startLoad<LoadTask, LoadResult>()
+const loader = startLoad<LoadResult>()
+const load = (task: LoadTask): Promise<LoadResult> => loader(task)
 
 const bodyOf = (model: string, words: number, stream: boolean): string =>
   JSON.stringify({
@@ -116,9 +117,9 @@ async function slowStreams(target: Target) {
   const body = bodyOf(target.models[2], SLOW_TOKENS - 4, true)
   const asked = { ...question(target, body), kind: 'streams' as const }
   try {
-    const { p99 } = await load({ ...asked, connections: SIZE.slow, each: 1 })
+    const { p99, failed } = await load({ ...asked, connections: SIZE.slow, each: 1 })
     const perStreamKiB = ((most - before) * 1024) / SIZE.slow
-    return { name: target.name, streams: SIZE.slow, perStreamKiB, firstP99: p99 }
+    return { name: target.name, streams: SIZE.slow, perStreamKiB, firstP99: p99, failed }
   } finally {
     clearInterval(watch)
   }
@@ -185,6 +186,14 @@ function writeDocs(tables: string): void {
   const [, tail = ''] = text.split(END)
   writeFileSync(DOCS, `${head}${BEGIN}\n${tables}\n${END}${tail}`)
 }
+
+function stopped(): void {
+  stopAll()
+  removeFolders()
+  process.exit(1)
+}
+process.once('SIGINT', stopped)
+process.once('SIGTERM', stopped)
 
 try {
   const report = await measure()

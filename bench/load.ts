@@ -27,9 +27,11 @@ export interface LoadResult {
   readonly perEvent: number
   /** Of one core. */
   readonly busy: number
+  /** Streams that did not come to their end. */
+  readonly failed: number
 }
 
-export const quantile = (values: readonly number[], share: number): number =>
+const quantile = (values: readonly number[], share: number): number =>
   values.toSorted((a, b) => a - b)[Math.floor(share * (values.length - 1))] ?? 0
 
 async function sockets(origin: string, count: number): Promise<Socket[]> {
@@ -58,20 +60,25 @@ async function streams(task: LoadTask, open: readonly Socket[]): Promise<number[
   const request = requestBytes(task)
   const firsts: number[] = []
   const gaps: number[] = []
+  let failed = 0
   for (let round = 0; round < (task.kind === 'streams' ? task.each : 1); round++) {
     for (const socket of open) socket.removeAllListeners('data')
-    const read = await Promise.all(open.map((socket) => readStream(socket, request)))
+    const asked = await Promise.all(open.map((socket) => readStream(socket, request)))
+    const read = asked.filter((one) => one !== null)
+    failed += asked.length - read.length
     firsts.push(...read.map(({ first }) => first))
     gaps.push(...read.map(({ first, whole, events }) => (whole - first) / (events - 1)))
   }
-  return [firsts, gaps]
+  return [firsts, gaps, [failed]]
 }
 
 async function run(task: LoadTask): Promise<LoadResult> {
   const open = await sockets(task.origin, task.connections)
   const cpu = process.cpuUsage()
   const begun = performance.now()
-  const [taken = [], gaps = []] = await (task.kind === 'streams' ? streams : requests)(task, open)
+  const [taken = [], gaps = [], [failed = 0] = []] = await (
+    task.kind === 'streams' ? streams : requests
+  )(task, open)
   const ms = performance.now() - begun
   const { user, system } = process.cpuUsage(cpu)
   for (const socket of open) socket.destroy()
@@ -80,6 +87,7 @@ async function run(task: LoadTask): Promise<LoadResult> {
     p50: quantile(taken, 0.5),
     p99: quantile(taken, 0.99),
     perEvent: quantile(gaps, 0.5),
+    failed,
     busy: (user + system) / 1000 / ms,
   }
 }

@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 /** Events of a stream, beside its end. */
 export const TOKENS = 50
 /** Between the events of a stream, by the model that is asked. */
-export const GAPS_MS = { 'stream-model': 20, 'slow-model': 500 } as const
+const GAPS_MS = { 'stream-model': 20, 'slow-model': 500 } as const
 export const SLOW_TOKENS = 12
 
 /** A whole answer of the usual size; made once, so that the upstream is not what is measured. */

@@ -69,7 +69,7 @@ export async function freePort(): Promise<number> {
 }
 
 /** A process of `load.ts`, which is given tasks one after another. */
-export function startLoad<Task extends object, Result>(): (task: Task) => Promise<Result> {
+export function startLoad<Result>(): (task: object) => Promise<Result> {
   const child = fork(fileOf('load.ts'), { execArgv: [CONDITIONS] })
   children.push(child)
   return (task) =>

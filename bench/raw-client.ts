@@ -96,19 +96,30 @@ export interface StreamTimes {
 const DATA = Buffer.from('data: ')
 const DONE = Buffer.from('[DONE]')
 
-export function readStream(socket: Socket, request: Buffer): Promise<StreamTimes> {
-  return new Promise((resolve, reject) => {
+/** Null where it was refused, cut or took more than a minute. */
+export function readStream(socket: Socket, request: Buffer): Promise<StreamTimes | null> {
+  return new Promise((resolve) => {
+    const timer = setTimeout(() => resolve(null), 60_000)
+    const fail = (): void => {
+      clearTimeout(timer)
+      resolve(null)
+    }
+    let begins = true
     const begun = performance.now()
     let first = 0
     let events = 0
     socket.on('data', (chunk: Buffer) => {
+      if (begins && !chunk.subarray(0, OK.length).equals(OK)) fail()
+      begins = false
       for (let at = chunk.indexOf(DATA); at !== -1; at = chunk.indexOf(DATA, at + 1)) events++
       const now = performance.now() - begun
       if (first === 0 && events > 0) first = now
-      if (chunk.includes(DONE)) resolve({ first, whole: now, events })
+      if (!chunk.includes(DONE)) return
+      clearTimeout(timer)
+      resolve({ first, whole: now, events })
     })
-    socket.once('close', () => reject(new Error('a stream was cut')))
-    socket.once('error', reject)
+    socket.once('close', fail)
+    socket.once('error', fail)
     socket.write(request)
   })
 }

@@ -27,6 +27,8 @@ export interface Report {
     readonly streams: number
     readonly perStreamKiB: number
     readonly firstP99: number
+    /** Refused, cut or without an end after a minute. */
+    readonly failed: number
   }[]
   readonly memory: {
     readonly name: string
@@ -82,8 +84,14 @@ export function markdown(report: Report): string {
       ]),
     ),
     table(
-      ['slow streams', 'at a time', 'KiB each', 'first event p99 ms'],
-      slow.map((row) => [row.name, row.streams, row.perStreamKiB.toFixed(1), ms(row.firstP99)]),
+      ['slow streams', 'at a time', 'KiB each', 'first event p99 ms', 'failed'],
+      slow.map((row) => [
+        row.name,
+        row.streams,
+        row.perStreamKiB.toFixed(1),
+        ms(row.firstP99),
+        row.failed,
+      ]),
     ),
     table(
       ['resident MiB', 'requests', 'after each tenth'],

@@ -22,6 +22,8 @@ const QUOTES = ['quote-refusals', 'memo', 'policy', 'parsers', 'pcs', 'collatera
   (name) => `test/attestation/${name}`,
 )
 
+const ENDPOINTS = ['test/src/endpoints.test.ts']
+
 /** Which tests judge which sources, by the first prefix that fits. Every `throw` of a coded error below a prefix is removed in turn. */
 export const SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
   ['attestation/eventlog', ['test/attestation/eventlog']],
@@ -44,6 +46,11 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/verified-fetch.ts', ['test/client']],
   ['client/verify-gateway.ts', ['test/client']],
   ...SESSION_SUITES,
+  ['src/dialects/cohere/openai.ts', ENDPOINTS],
+  ['src/form.ts', ENDPOINTS],
+  ['src/form-shape.ts', ENDPOINTS],
+  ['src/whole-relay.ts', ENDPOINTS],
+  ['src/routes/stateful.ts', ENDPOINTS],
   ...DIALECT_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
@@ -59,7 +66,16 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],
   ['src/plan.ts', ['test/src/chat.test.ts']],
-  ['src/prompt.ts', ['test/src/refusals.test.ts', 'test/src/chat.test.ts']],
+  [
+    'src/prompt.ts',
+    [
+      'test/src/refusals.test.ts',
+      'test/src/chat.test.ts',
+      'test/src/hostile-requests.test.ts',
+      ...ENDPOINTS,
+    ],
+  ],
+  ['src/upstream/send.ts', ['test/src/hostile-upstream.test.ts']],
   ['src/routes/prompt.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 

@@ -472,7 +472,7 @@ describe.each(Object.keys(OPERATIONS).filter((name) => name in OPERATIONS))(
     const told = (answer: Answer): unknown => {
       expect(Object.keys(Object(JSON.parse(answer.text))).toSorted()).toEqual(shape)
       expect(Object.keys(Object(answer.at('error'))).toSorted()).toEqual(
-        anthropic ? ['message', 'type'] : ['code', 'message', 'param', 'type'],
+        anthropic ? ['code', 'message', 'type'] : ['code', 'message', 'param', 'type'],
       )
       expect(answer.headers['x-request-id']).toMatch(/^req_/)
       return answer.status

@@ -1,4 +1,4 @@
-import fc from 'fast-check'
+import * as fc from 'fast-check'
 import { once } from 'node:events'
 import { connect } from 'node:tls'
 import { setTimeout as delay } from 'node:timers/promises'
@@ -55,10 +55,8 @@ const post = async (path: string, body: string | Buffer): Promise<Answer> => {
 }
 
 /** Whatever it was: a coded refusal of the request, in JSON, and no failure of the gateway. */
-function expectRefused(answer: Answer): void {
-  expect([400, 404, 413]).toContain(answer.status)
-  expect(Object.keys(Object(JSON.parse(answer.text)))).toContain('error')
-}
+const isRefused = ({ status, text }: Answer): boolean =>
+  [400, 404, 413].includes(status) && 'error' in Object(JSON.parse(text))
 
 const needed = {
   messages: [{ role: 'user', content: 'x' }],
@@ -107,7 +105,7 @@ const HOSTILE: readonly (readonly [string, (model: string) => string | Buffer])[
 
 describe.each(JSON_ROUTES.map(({ path }) => path))('%s', (path) => {
   test.each(HOSTILE)('refuses %s', async (_name, body) => {
-    for (const kind of KINDS) expectRefused(await post(path, body(kind)))
+    for (const kind of KINDS) expect(isRefused(await post(path, body(kind)))).toBe(true)
   })
 
   test('refuses or passes on any type at any known member, and never fails', async () => {
@@ -220,20 +218,20 @@ test.each([
   socket.write(
     `POST /v1/chat/completions HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${KEY}\r\ncontent-type: application/json\r\n${length}\r\n\r\n`,
   )
-  let answer = ''
+  const seen = { answer: '' }
   socket.on('data', (chunk: Buffer) => {
-    answer += chunk.toString()
+    seen.answer += chunk.toString()
   })
   const piece = Buffer.alloc(1 << 16, 0x20)
   const sent = announced
     ? piece
     : Buffer.concat([Buffer.from('10000\r\n'), piece, Buffer.from('\r\n')])
-  for (let at = 0; at * piece.length < size && !socket.destroyed && answer === ''; at++) {
+  for (let at = 0; at * piece.length < size && !socket.destroyed && seen.answer === ''; at++) {
     socket.write(sent)
     await delay(1)
   }
-  await vi.waitFor(() => expect(answer).toContain('body_too_large'))
-  expect(answer).toMatch(/^HTTP\/1\.1 413 /)
+  await vi.waitFor(() => expect(seen.answer).toContain('body_too_large'))
+  expect(seen.answer).toMatch(/^HTTP\/1\.1 413 /)
   socket.destroy()
 })
 

@@ -82,14 +82,11 @@ test('a body that is no JSON is refused before a token is spent', async () => {
     signal: new AbortController().signal,
   }
   const outbound = { message, path: '/v1', apiKey: new Sensitive('k'), authorize: () => ({}) }
-  const binding = {
-    protocol: 'chutes-ml-kem-768' as const,
-    keyId: 'i',
-    publicKey: new Uint8Array(1184),
-    digest: new Uint8Array(32),
-  }
+  // It is refused before the binding is looked at.
+  const { service } = await start()
+  const binding = bindingOf(firstOf(service))
   const seal = chutesSeal({ chuteId: 'c', tokens })
-  await expect(seal(outbound, { kind: 'e2ee-public-key', ...binding })).rejects.toMatchObject({
+  await expect(seal(outbound, binding)).rejects.toMatchObject({
     code: 'request_not_encryptable',
   })
   expect(taken).toBe(0)
