@@ -1,8 +1,8 @@
 import type { Clock } from '@vouchgate/attestation'
 import type { Enclave } from '../enclave/index.ts'
 import type { Config, Model } from './config/index.ts'
-import type { GatewayError } from './errors.ts'
-import type { ModelName, ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
+import { GatewayError } from './errors.ts'
+import type { ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
 import type { Principal } from './keys.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -13,6 +13,7 @@ import { ReceiptBuilder } from './receipts.ts'
 import type { Answer } from './relay.ts'
 import type { Routing } from './routing.ts'
 import type { ClientResponse } from './response.ts'
+import type { Tenant, TenantNames } from './tenant.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
@@ -23,6 +24,7 @@ export interface Pipeline {
   readonly enclave: Enclave
   readonly upstreams: ReadonlyMap<ProviderId, Upstream>
   readonly routing: Routing
+  readonly tenants: TenantNames
   readonly receipts: ReceiptStore
   readonly log: Logger
   readonly metrics: Metrics
@@ -51,8 +53,9 @@ export class PromptCall {
   readonly receipt: ReceiptBuilder
   /** `sha256:<hex>` of the body as it arrived. */
   readonly receivedHash: string
+  readonly tenant: Tenant
   readonly #pipeline: Pipeline
-  #model: ModelName | null = null
+  #model: Model | null = null
   #sealed = false
 
   constructor(pipeline: Pipeline, fields: PromptCallFields) {
@@ -63,6 +66,7 @@ export class PromptCall {
     this.prompt = fields.prompt
     this.response = fields.response
     this.signal = fields.signal
+    this.tenant = pipeline.tenants.of(fields.principal.team)
     this.receivedHash = bodyHash(fields.prompt)
     this.receipt = new ReceiptBuilder(fields.receiptId, this.receivedHash)
   }
@@ -73,12 +77,19 @@ export class PromptCall {
 
   /** Only a configured model's name may be logged; what a client asks for can be anything. */
   admitted(model: Model): void {
-    this.#model = model.name
+    this.#model = model
+  }
+
+  /** The model that the prompt was admitted to. */
+  get model(): Model {
+    if (this.#model === null) throw new GatewayError('internal')
+    return this.#model
   }
 
   abandoned(provider: ProviderId, error: GatewayError): void {
     const { log, metrics } = this.#pipeline
     const { code } = error
+    this.response.attempted(code)
     this.receipt.abandoned(
       provider,
       code,
@@ -107,7 +118,7 @@ export class PromptCall {
       request: this.requestId,
       receipt: this.receipt.id,
       key: this.principal.id,
-      model: this.#model,
+      model: this.#model?.name ?? null,
       end,
       code,
       status: this.response.status,

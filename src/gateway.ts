@@ -25,8 +25,10 @@ import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
+import { RouteTimes } from './route-times.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
+import { TenantNames } from './tenant.ts'
 import {
   attestedFetch,
   certificateFetch,
@@ -185,8 +187,11 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const receipts = new ReceiptStore({ maxEntries, ttlSeconds, clock, sessions: store })
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
-  const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
-  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics, random }
+  const times = new RouteTimes(() => performance.now())
+  const routing = new Routing({ sessions, serving, times, random: options.draw ?? Math.random })
+  const tenants = new TenantNames(random(32))
+  const shared = { config, clock, enclave, upstreams, log, metrics, random }
+  const pipeline = { ...shared, routing, tenants, receipts }
   const kept = { sessions, store, sessionFile, serving, collateral }
   const principals = new Principals()
   return { ...pipeline, ...kept, keys, principals, running: new RunningPrompts() }

@@ -4,6 +4,7 @@ import type { JsonValue } from '@vouchgate/attestation'
 import { isSessionId, type SessionId } from './ids.ts'
 import type { Operation } from './operations.ts'
 import { applyEdits, jsonMembers, removal, type Edit, type Member } from './json-members.ts'
+import { NO_PREFERENCES, readPreferences, type Preferences } from './preferences.ts'
 import { expose, Sensitive } from './sensitive.ts'
 
 /** The bytes of a request body. */
@@ -15,6 +16,7 @@ export interface Shape {
   readonly model: string
   readonly stream: boolean
   readonly constraints: Constraints
+  readonly preferences: Preferences
   readonly members: readonly Member[]
 }
 
@@ -29,7 +31,7 @@ const NO_CONSTRAINTS: Constraints = { verified: false, sessions: null }
 const MAX_PINNED = 64
 const MAX_MODEL = 256
 
-/** Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request` or `invalid_constraint`. */
+/** Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request`, `invalid_constraint` or `invalid_preference`. */
 export function readShape(prompt: Prompt, { isRequest }: Operation): Shape {
   const bytes = expose(prompt)
   const body = parse(bytes)
@@ -43,7 +45,7 @@ export function readShape(prompt: Prompt, { isRequest }: Operation): Shape {
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request')
   }
-  return { model, stream: stream === true, constraints: readConstraints(provider), members }
+  return { model, stream: stream === true, ...readProvider(provider), members }
 }
 
 /** The body again as a value, for a dialect to read. Throws `invalid_json`. */
@@ -68,13 +70,21 @@ function parse(bytes: Buffer): unknown {
 const isRecord = (value: unknown): value is Readonly<Record<string, unknown>> =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function readConstraints(provider: unknown): Constraints {
-  if (!isRecord(provider)) return NO_CONSTRAINTS
+function readProvider(provider: unknown): Pick<Shape, 'constraints' | 'preferences'> {
+  if (provider === undefined || provider === null) {
+    return { constraints: NO_CONSTRAINTS, preferences: NO_PREFERENCES }
+  }
+  if (!isRecord(provider)) throw new GatewayError('invalid_preference')
   const { aci_verified: verified, aci_session_ids: sessions, ...rest } = provider
   // An unknown constraint must never be ignored: the client believes that it holds.
   if (Object.keys(rest).some((name) => name.startsWith('aci_'))) {
     throw new GatewayError('invalid_constraint')
   }
+  const constraints = readConstraints(verified, sessions)
+  return { constraints, preferences: readPreferences(rest) }
+}
+
+function readConstraints(verified: unknown, sessions: unknown): Constraints {
   if (verified !== undefined && typeof verified !== 'boolean') {
     throw new GatewayError('invalid_constraint')
   }
@@ -95,31 +105,30 @@ function readSessions(value: unknown): ReadonlySet<SessionId> {
   )
 }
 
-/**
- * The bytes for a provider: the prompt itself where nothing must change, else only the value of `model`
- * and the `aci_` members of `provider` are spliced.
- */
-export function forwardable(prompt: Prompt, shape: Shape, model: string): Prompt {
-  const bytes = expose(prompt)
-  const edits: Edit[] = []
-  for (const member of shape.members) {
-    if (member.name === 'model' && shape.model !== model) {
-      edits.push({ start: member.valueStart, end: member.end, text: JSON.stringify(model) })
-    }
-    if (member.name === 'provider') edits.push(...withoutConstraints(bytes, shape.members, member))
-  }
-  return edits.length === 0 ? prompt : new Sensitive(applyEdits(bytes, edits))
+/** What must change of a prompt on its way to a provider. */
+export interface Changes {
+  /** The model's name there. */
+  readonly model: string
+  /** What stands in place of names that the client gave its own users. */
+  readonly edits: (bytes: Buffer, members: readonly Member[]) => readonly Edit[]
 }
 
-function withoutConstraints(bytes: Buffer, siblings: readonly Member[], provider: Member): Edit[] {
-  if (bytes[provider.valueStart] !== 0x7b) return []
-  const inner = jsonMembers(bytes, provider.valueStart)
-  const constraints = inner.filter(({ name }) => name.startsWith('aci_'))
-  if (constraints.length === 0) return []
-  if (constraints.length === inner.length) return [removal(siblings, provider)]
-  const kept = inner.filter((member) => !constraints.includes(member))
-  const text = kept.map(({ start, end }) => bytes.toString('utf8', start, end)).join(',')
-  return [{ start: provider.valueStart, end: provider.end, text: `{${text}}` }]
+/**
+ * The bytes for a provider: the prompt itself where nothing must change, else only the value of `model` and the
+ * members that name somebody are spliced. What `provider` says is said to the gateway alone.
+ */
+export function forwardable(prompt: Prompt, shape: Shape, changes: Changes): Prompt {
+  const bytes = expose(prompt)
+  const edits = [...changes.edits(bytes, shape.members)]
+  for (const member of shape.members) {
+    if (member.name === 'model' && shape.model !== changes.model) {
+      edits.push({ start: member.valueStart, end: member.end, text: JSON.stringify(changes.model) })
+    }
+    if (member.name === 'provider') edits.push(removal(shape.members, member))
+  }
+  if (edits.length === 0) return prompt
+  const ordered = edits.toSorted((left, right) => left.start - right.start)
+  return new Sensitive(applyEdits(bytes, ordered))
 }
 
 /** `sha256:<hex>` over the exact bytes, as receipts state it. */

@@ -12,10 +12,12 @@ import { OpenAiChatProvider } from './dialects/openai-chat/provider.ts'
 import { VARIANTS, type VariantName } from './dialects/openai-chat/variants.ts'
 import { GatewayError } from './errors.ts'
 import type { SessionId } from './ids.ts'
-import type { Family, Operation } from './operations.ts'
-import { bodyHash, forwardable, parsedBody, type Prompt, type Shape } from './prompt.ts'
+import { pad, type Family, type Operation } from './operations.ts'
+import { PADDING_BLOCK } from './padding.ts'
+import { bodyHash, forwardable, parsedBody, type Changes, type Prompt, type Shape } from './prompt.ts'
 import { Relay, type AnswerSink } from './relay.ts'
 import { Sensitive } from './sensitive.ts'
+import { isSalted, withSalt } from './tenant.ts'
 
 /** One prompt as it goes to one provider, and how the answer comes back to the client. */
 export interface Translation {
@@ -85,9 +87,13 @@ function passes({ family, name, convertible }: Operation, provider: Provider): b
   return family === familyOf(provider) && name !== 'responses' && !foreign
 }
 
-function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation {
-  const { operation, prompt, receivedHash } = call
-  const body = forwardable(prompt, shape, route.model)
+function passedOn({ call, shape, route, provider, maxBytes }: TranslateInput): Translation {
+  const { operation, prompt, receivedHash, tenant, model, receipt } = call
+  const salted = isSalted(model, provider, operation)
+  const body = forwardable(prompt, shape, {
+    model: route.model,
+    edits: (bytes, members) => tenant.edits(bytes, members, salted),
+  })
   const hash = body === prompt ? receivedHash : null
   return {
     path: operation.path,
@@ -100,6 +106,7 @@ function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation
         maxBytes,
         wire: operation.wire,
         answers: operation.answers,
+        padding: model.padding ? { pad, onApplied: () => receipt.padded(PADDING_BLOCK) } : null,
         ...hooks(call, route, { session, hash: () => hash ?? bodyHash(body) }),
       }),
   }
@@ -120,7 +127,8 @@ function converted({
   const request = canonicalOf(call, shape)
   const at: Target = { ...target, model: route.model }
   const { path, headers, body: bytes } = dialect.encode(request, at)
-  const body = new Sensitive(bytes)
+  const salted = isSalted(call.model, provider, call.operation)
+  const body = new Sensitive(salted ? withSalt(bytes, call.tenant.salt()) : bytes)
   return {
     path,
     headers,
@@ -140,7 +148,9 @@ function converted({
 
 /** What the gateway consumes itself never reaches a provider, in whatever dialect. */
 function canonicalOf(call: PromptCall, shape: Shape): CanonicalRequest {
-  const value: JsonValue = parsedBody(forwardable(call.prompt, shape, shape.model))
+  const { prompt, tenant } = call
+  const edits: Changes['edits'] = (bytes, members) => tenant.edits(bytes, members, false)
+  const value: JsonValue = parsedBody(forwardable(prompt, shape, { model: shape.model, edits }))
   return call.operation.dialect.decode(value)
 }
 
