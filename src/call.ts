@@ -54,6 +54,8 @@ export class PromptCall {
   /** `sha256:<hex>` of the body as it arrived. */
   readonly receivedHash: string
   readonly tenant: Tenant
+  /** When the whole answer must be there, by `performance.now()`; null for no such limit. */
+  readonly #deadline: number | null
   readonly #pipeline: Pipeline
   #model: Model | null = null
   #sealed = false
@@ -66,6 +68,8 @@ export class PromptCall {
     this.prompt = fields.prompt
     this.response = fields.response
     this.signal = fields.signal
+    const { total_seconds: total } = pipeline.config.limits
+    this.#deadline = total === null ? null : performance.now() + 1000 * total
     this.tenant = pipeline.tenants.of(fields.principal.team)
     this.receivedHash = bodyHash(fields.prompt)
     this.receipt = new ReceiptBuilder(fields.receiptId, this.receivedHash)
@@ -84,6 +88,28 @@ export class PromptCall {
   get model(): Model {
     if (this.#model === null) throw new GatewayError('internal')
     return this.#model
+  }
+
+  /** Milliseconds until the whole answer must be there; null for no such limit. */
+  get leftMs(): number | null {
+    return this.#deadline === null ? null : Math.max(0, this.#deadline - performance.now())
+  }
+
+  get expired(): boolean {
+    return this.leftMs === 0
+  }
+
+  /** Silent streams are kept open from now on. */
+  keepAlive(stream: boolean): void {
+    const { keep_alive_seconds: seconds } = this.#pipeline.config.limits
+    const { convertible, name } = this.operation
+    if (!stream || seconds === 0 || !(convertible || name === 'completions')) return
+    this.response.keepAlive(1000 * seconds)
+  }
+
+  trying(provider: ProviderId): void {
+    this.receipt.retrying()
+    this.response.trying(provider)
   }
 
   abandoned(provider: ProviderId, error: GatewayError): void {

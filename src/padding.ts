@@ -63,7 +63,7 @@ export class FramePadder {
     const least = frame.length + COMMENT_BYTES
     // Half a block of room, so that a first frame that is short by chance does not give the next ones away.
     const blocks = Math.ceil((least + PADDING_BLOCK / 2) / PADDING_BLOCK) * PADDING_BLOCK
-    if (blocks <= MAX_COMMON) this.#common = Math.max(this.#common, least > this.#common ? blocks : 0)
+    if (least > this.#common && blocks <= MAX_COMMON) this.#common = blocks
     const size = least <= this.#common ? this.#common : blocks
     return Buffer.from(`: ${this.#pad(size - least)}\n`)
   }

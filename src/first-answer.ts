@@ -1,0 +1,109 @@
+import { setTimeout as delay } from 'node:timers/promises'
+import { Attempt } from './attempt.ts'
+import type { Pipeline, PromptCall } from './call.ts'
+import type { Route } from './config/index.ts'
+import { asGatewayError, GatewayError, type ErrorCode } from './errors.ts'
+import type { Plan } from './plan.ts'
+import type { Shape } from './prompt.ts'
+import { VerificationRefused } from './upstream/failure.ts'
+import { countsAsFailure, type Served } from './upstream/serving.ts'
+
+export interface Asking {
+  readonly pipeline: Pipeline
+  readonly call: PromptCall
+  readonly planned: Plan
+  readonly shape: Shape
+}
+
+/** However short the waits are that a provider asks for. */
+const MAX_ROUNDS = 4
+
+/** What a provider that cannot take a request now may say when to come again. */
+const COMES_AGAIN: ReadonlySet<ErrorCode> = new Set([
+  'upstream_rate_limited',
+  'upstream_overloaded',
+])
+
+/**
+ * Tries the routes in order until one answers or has begun to. Where none does, those are asked again that said when, as
+ * long as the waits fit into the budget. Throws the weightiest of what went wrong.
+ */
+export async function firstAnswer(asking: Asking): Promise<void> {
+  const { pipeline, call, planned } = asking
+  const { routing, config } = pipeline
+  let left = config.limits.retry_budget_seconds
+  let last: GatewayError | null = null
+  let routes = routing.order(planned)
+  if (!planned.wishes.fallbacks) routes = routes.slice(0, 1)
+  for (let round = 1; ; round++) {
+    const again = new Map<Route, number>()
+    for (const route of routes) {
+      const failure = await failureOf(asking, route)
+      if (failure === null) return
+      last = weightier(last, failure)
+      // Another provider would see the same request, or nobody is listening any more.
+      if (!last.retryable || call.signal.aborted || call.expired) throw last
+      const wait = COMES_AGAIN.has(failure.code) ? failure.retryAfterSeconds : null
+      if (wait !== null && wait <= left) again.set(route, wait)
+    }
+    const wait = Math.min(...again.values())
+    if (again.size === 0 || round === MAX_ROUNDS) throw last ?? new GatewayError('internal')
+    await pause(wait, call.signal)
+    left -= wait
+    routes = routes.filter((route) => (again.get(route) ?? Infinity) <= wait)
+  }
+}
+
+/** Null where the route has answered. */
+async function failureOf(
+  { pipeline, call, planned, shape }: Asking,
+  route: Route,
+): Promise<GatewayError | null> {
+  const pass = pipeline.routing.enter(route)
+  if (pass === null) return pipeline.routing.leftAlone(route)
+  call.trying(route.provider)
+  let served: Served = 'neither'
+  try {
+    await new Attempt(pipeline, call, shape, route).run(planned.access)
+    if (!call.signal.aborted) served = 'served'
+    return null
+  } catch (error) {
+    const failure = asGatewayError(error)
+    served = servedBy(failure)
+    call.abandoned(route.provider, failure)
+    return failure
+  } finally {
+    pass.settle(served)
+  }
+}
+
+/** Ends early where the client goes away. */
+async function pause(seconds: number, signal: AbortSignal): Promise<void> {
+  try {
+    await delay(1000 * seconds, undefined, { signal })
+  } catch {
+    return
+  }
+}
+
+function servedBy(failure: GatewayError): Served {
+  // The key is still not there after the provider was verified anew: whoever is asked next should be another one.
+  const lost = failure instanceof VerificationRefused && failure.reason === 'channel_key_mismatch'
+  if (lost || countsAsFailure(failure.code)) return 'failed'
+  return failure.code === 'request_rejected' ? 'served' : 'neither'
+}
+
+/** The errors that say that the prompt was not forwarded must not be said once another route has sent it. */
+const WEIGHT: Partial<Record<ErrorCode, number>> = {
+  upstream_verification_failed: 0,
+  upstream_circuit_open: 0,
+  session_not_accepted: 1,
+}
+
+const weight = ({ code }: GatewayError): number => WEIGHT[code] ?? 2
+
+const weightier = (last: GatewayError | null, next: GatewayError): GatewayError =>
+  last !== null && weight(last) > weight(next) ? last : next
+
+/** Whether some provider has been sent the prompt, as far as this error says. */
+export const wasForwarded = (error: GatewayError): boolean => weight(error) === 2
