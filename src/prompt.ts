@@ -28,6 +28,7 @@ interface Constraints {
 }
 
 const NO_CONSTRAINTS: Constraints = { verified: false, sessions: null }
+const OPEN_BRACE = 0x7b
 const MAX_PINNED = 64
 const MAX_MODEL = 256
 
@@ -41,11 +42,20 @@ export function readShape(prompt: Prompt, { isRequest }: Operation): Shape {
   if (typeof model !== 'string' || model.length === 0 || model.length > MAX_MODEL) {
     throw new GatewayError('invalid_request')
   }
+  refuseDuplicates(bytes, members)
   if (!isRequest(body)) throw new GatewayError('invalid_request')
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request')
   }
   return { model, stream: stream === true, ...readProvider(provider), members }
+}
+
+/** Of two members of one name the gateway would read one, and the client may mean the other. */
+function refuseDuplicates(bytes: Buffer, members: readonly Member[]): void {
+  const provider = members.find(({ name }) => name === 'provider')
+  if (provider !== undefined && bytes[provider.valueStart] === OPEN_BRACE) {
+    jsonMembers(bytes, provider.valueStart)
+  }
 }
 
 /** The body again as a value, for a dialect to read. Throws `invalid_json`. */
