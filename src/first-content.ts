@@ -17,7 +17,10 @@ function parsed(data: Buffer): unknown {
 }
 
 const isEmpty = (value: unknown): boolean =>
-  value === undefined || value === null || value === '' || (Array.isArray(value) && value.length === 0)
+  value === undefined ||
+  value === null ||
+  value === '' ||
+  (Array.isArray(value) && value.length === 0)
 
 /** A chunk without choices, or with deltas that have a role alone. */
 export function hasOpenAiContent(data: Buffer): boolean {
@@ -31,7 +34,10 @@ function isEmptyChoice(choice: unknown): boolean {
   const { delta, text, finish_reason: finish } = choice
   if (!isEmpty(finish) || !isEmpty(text)) return false
   if (isEmpty(delta)) return true
-  return isRecord(delta) && Object.entries(delta).every(([name, value]) => name === 'role' || isEmpty(value))
+  return (
+    isRecord(delta) &&
+    Object.entries(delta).every(([name, value]) => name === 'role' || isEmpty(value))
+  )
 }
 
 /** The start of a message, a ping, the start of a block of text or thoughts that has none yet. */

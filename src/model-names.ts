@@ -10,7 +10,10 @@ export interface NamedModel {
  * What a client's name for a model means: a configured name, an alias, or `provider/model` for a route that the
  * configuration has. The last names a route of a model, so that it never widens what the model allows.
  */
-export function namedModel({ models, aliases, providers }: Config, asked: string): NamedModel | null {
+export function namedModel(
+  { models, aliases, providers }: Config,
+  asked: string,
+): NamedModel | null {
   const known = (name: string): Model | undefined => models.get(name) ?? aliases.get(name)
   const exact = known(asked)
   if (exact !== undefined) return { model: exact, routes: exact.routes }

@@ -28,11 +28,13 @@ export class RouteTimes {
 
   answered(route: Route, firstByteMs: number, rate: number | null): void {
     const known = this.#known(route)
-    const average = (before: number, next: number): number =>
-      before * (1 - NEWEST) + next * NEWEST
+    const average = (before: number, next: number): number => before * (1 - NEWEST) + next * NEWEST
     this.#routes.set(keyOf(route), {
       firstByteMs: known === null ? firstByteMs : average(known.firstByteMs, firstByteMs),
-      rate: rate === null || known?.rate == null ? (rate ?? known?.rate ?? null) : average(known.rate, rate),
+      rate:
+        rate === null || known?.rate == null
+          ? (rate ?? known?.rate ?? null)
+          : average(known.rate, rate),
       at: this.#now(),
     })
   }

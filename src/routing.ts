@@ -110,7 +110,9 @@ function namedFirst(routes: readonly Route[], first: readonly string[]): readonl
  */
 function rendezvous(routes: readonly Route[], key: string): readonly Route[] {
   const score = ({ provider, model, weight }: Route): number => {
-    const digest = createHash('sha256').update(JSON.stringify([key, provider, model])).digest()
+    const digest = createHash('sha256')
+      .update(JSON.stringify([key, provider, model]))
+      .digest()
     // In (0, 1): neither end has a logarithm that can be divided by.
     const point = (digest.readUIntBE(0, 6) + 0.5) / 2 ** 48
     return -Math.log(point) / weight

@@ -64,7 +64,9 @@ function replaced(
   const { name, valueStart, end } = member
   if (name === 'metadata' && bytes[valueStart] === OPEN_BRACE) {
     const inner = jsonMembers(bytes, valueStart).filter((each) => each.name === 'user_id')
-    return inner.flatMap((each) => pseudonym(bytes, each, (value) => named('metadata.user_id', value)))
+    return inner.flatMap((each) =>
+      pseudonym(bytes, each, (value) => named('metadata.user_id', value)),
+    )
   }
   if (!NAMING.has(name)) return []
   return pseudonym(bytes, { valueStart, end }, (value) => named(name, value))
@@ -99,12 +101,16 @@ export function withSalt(body: Buffer, salt: string): Buffer {
 
 /** Encrypts field by field, and refuses members that it does not know. */
 const UNSALTED: ReadonlySet<Provider['kind']> = new Set(['near-cloud'])
-const SALTED: ReadonlySet<Operation['name']> = new Set(['chat', 'completions', 'responses', 'messages'])
+const SALTED: ReadonlySet<Operation['name']> = new Set([
+  'chat',
+  'completions',
+  'responses',
+  'messages',
+])
 
 /** Whether the provider is told whose cache a prompt belongs to: vLLM's `cache_salt`, which others pass over. */
 export const isSalted = (
   { confidentiality, cacheSalt }: Pick<Model, 'confidentiality' | 'cacheSalt'>,
   { kind }: Provider,
   { name }: Operation,
-): boolean =>
-  confidentiality === 'attested' && cacheSalt && !UNSALTED.has(kind) && SALTED.has(name)
+): boolean => confidentiality === 'attested' && cacheSalt && !UNSALTED.has(kind) && SALTED.has(name)

@@ -14,7 +14,14 @@ import { GatewayError } from './errors.ts'
 import type { SessionId } from './ids.ts'
 import { pad, type Family, type Operation } from './operations.ts'
 import { PADDING_BLOCK } from './padding.ts'
-import { bodyHash, forwardable, parsedBody, type Changes, type Prompt, type Shape } from './prompt.ts'
+import {
+  bodyHash,
+  forwardable,
+  parsedBody,
+  type Changes,
+  type Prompt,
+  type Shape,
+} from './prompt.ts'
 import { Relay, type AnswerSink } from './relay.ts'
 import { Sensitive } from './sensitive.ts'
 import { isSalted, withSalt } from './tenant.ts'

@@ -241,7 +241,11 @@ function releaseProblem(kind: AttestedEntry['kind'], { release }: ProviderPolicy
   return release === 'any' ? null : 'a provider of this kind shows no release that could be wanted'
 }
 
-function modelOf({ cache_salt: cacheSalt, padding, ...entry }: ConfigFile['models'][number]): Model {
+function modelOf({
+  cache_salt: cacheSalt,
+  padding,
+  ...entry
+}: ConfigFile['models'][number]): Model {
   return {
     ...entry,
     padding: (padding ?? (entry.confidentiality === 'attested' ? 'on' : 'off')) === 'on',
