@@ -30,27 +30,53 @@ const COMES_AGAIN: ReadonlySet<ErrorCode> = new Set([
  */
 export async function firstAnswer(asking: Asking): Promise<void> {
   const { pipeline, call, planned } = asking
-  const { routing, config } = pipeline
-  let left = config.limits.retry_budget_seconds
-  let last: GatewayError | null = null
-  let routes = routing.order(planned)
-  if (!planned.wishes.fallbacks) routes = routes.slice(0, 1)
-  for (let round = 1; ; round++) {
-    const again = new Map<Route, number>()
+  const failures = new Failures(pipeline.config.limits.retry_budget_seconds)
+  const ordered = pipeline.routing.order(planned)
+  let routes = planned.wishes.fallbacks ? ordered : ordered.slice(0, 1)
+  do {
     for (const route of routes) {
       const failure = await failureOf(asking, route)
       if (failure === null) return
-      last = weightier(last, failure)
+      const worst = failures.add(route, failure)
       // Another provider would see the same request, or nobody is listening any more.
-      if (!last.retryable || call.signal.aborted || call.expired) throw last
-      const wait = COMES_AGAIN.has(failure.code) ? failure.retryAfterSeconds : null
-      if (wait !== null && wait <= left) again.set(route, wait)
+      if (!worst.retryable || call.signal.aborted || call.expired) throw worst
     }
-    const wait = Math.min(...again.values())
-    if (again.size === 0 || round === MAX_ROUNDS) throw last ?? new GatewayError('internal')
-    await pause(wait, call.signal)
-    left -= wait
-    routes = routes.filter((route) => (again.get(route) ?? Infinity) <= wait)
+    routes = await failures.waited(call.signal)
+  } while (routes.length > 0)
+  throw failures.worst
+}
+
+/** What went wrong so far, and who may be asked again. */
+class Failures {
+  #left: number
+  #rounds = 1
+  #worst: GatewayError | null = null
+  readonly #again = new Map<Route, number>()
+
+  constructor(budgetSeconds: number) {
+    this.#left = budgetSeconds
+  }
+
+  get worst(): GatewayError {
+    return this.#worst ?? new GatewayError('internal')
+  }
+
+  add(route: Route, failure: GatewayError): GatewayError {
+    this.#worst = weightier(this.#worst, failure)
+    const { code, retryAfterSeconds: wait } = failure
+    if (COMES_AGAIN.has(code) && wait !== null && wait <= this.#left) this.#again.set(route, wait)
+    return this.#worst
+  }
+
+  /** The routes that can be asked again soonest, once that time has come; none where it is too late. */
+  async waited(signal: AbortSignal): Promise<readonly Route[]> {
+    if (this.#again.size === 0 || this.#rounds === MAX_ROUNDS) return []
+    const wait = Math.min(...this.#again.values())
+    const routes = [...this.#again].filter(([, each]) => each === wait).map(([route]) => route)
+    this.#again.clear()
+    this.#left -= wait
+    this.#rounds += 1
+    return (await paused(wait, signal)) ? routes : []
   }
 }
 
@@ -77,12 +103,13 @@ async function failureOf(
   }
 }
 
-/** Ends early where the client goes away. */
-async function pause(seconds: number, signal: AbortSignal): Promise<void> {
+/** False where the client has gone away meanwhile. */
+async function paused(seconds: number, signal: AbortSignal): Promise<boolean> {
   try {
     await delay(1000 * seconds, undefined, { signal })
+    return true
   } catch {
-    return
+    return false
   }
 }
 

@@ -257,7 +257,7 @@ describe('attempts', () => {
     const asking = world.chat(prompt('ordinary'), { signal: controller.signal })
     await expect.poll(() => world.plain.requests.length).toBe(1)
     controller.abort()
-    await expect(asking).rejects.toThrow()
+    await expect(asking).rejects.toThrow(/abort/i)
     await expect.poll(() => world.logs.join('')).toContain('"end":"client_abort"')
     expect(world.plain.requests).toHaveLength(1)
   })
