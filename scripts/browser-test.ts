@@ -67,7 +67,7 @@ function platformUses(): string[] {
   return readdirSync(PACKAGE, { recursive: true, encoding: 'utf8' })
     .filter((name) => name.endsWith('.js') || name.endsWith('.d.ts'))
     .filter((name) =>
-      /\bnode:|\bBuffer\b|\bprocess\./.test(readFileSync(join(PACKAGE, name), 'utf8')),
+      /['"]node:|\bBuffer\b|\bprocess\./.test(readFileSync(join(PACKAGE, name), 'utf8')),
     )
 }
 

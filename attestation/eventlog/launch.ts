@@ -1,8 +1,18 @@
 import { z } from 'zod'
-import { concatBytes, decodeUtf8, encodeUtf8, equalBytes, isZero, sha256, toHex } from '../bytes.ts'
+import {
+  concatBytes,
+  decodeUtf8,
+  encodeUtf8,
+  equalBytes,
+  fromHex,
+  isZero,
+  sha256,
+  toHex,
+} from '../bytes.ts'
 import type { Bytes } from '../bytes.ts'
 import { EvidenceError } from '../errors.ts'
 import { parseJson } from '../json.ts'
+import { keccak256 } from '../keccak.ts'
 import type { RuntimeEvent } from './event.ts'
 import { VerifiedEventLog } from './replay.ts'
 
@@ -15,7 +25,6 @@ export type LaunchUnknown =
   | 'event_empty'
   | 'app_compose_absent'
   | 'config_id_absent'
-  | 'config_id_keccak_unsupported'
   | 'config_id_document_absent'
   | 'config_id_unrecognised'
 
@@ -40,7 +49,7 @@ export interface LaunchClaims {
   /** The text whose SHA-256 is the measured compose hash. */
   readonly appCompose: LaunchClaim<string>
   /** The version in which MRCONFIGID, set before boot, names the same configuration. */
-  readonly configId: LaunchClaim<1 | 3>
+  readonly configId: LaunchClaim<1 | 2 | 3>
 }
 
 /** Lower-case hex, or `any`, which here expects nothing and so supports no claim. */
@@ -178,7 +187,7 @@ async function appComposeClaim(
 async function configIdClaim(
   launch: LoggedLaunch,
   { log, configDocument }: LaunchInput,
-): Promise<LaunchClaim<1 | 3>> {
+): Promise<LaunchClaim<1 | 2 | 3>> {
   const { composeHash } = launch
   if (composeHash.status === 'unknown') return composeHash
   const { mrConfigId } = log.report
@@ -190,8 +199,7 @@ async function configIdClaim(
       if (toHex(digest) !== composeHash.value) throw new EvidenceError('config_id_mismatch')
       return { status: 'asserted', value: 1 }
     case 2:
-      // Keccak-256, which Web Crypto does not have.
-      return unknown('config_id_keccak_unsupported')
+      return compactConfigId(launch, composeHash.value, digest)
     case 3:
       if (configDocument === undefined) return unknown('config_id_document_absent')
       await checkDocument(launch, digest, configDocument)
@@ -199,6 +207,32 @@ async function configIdClaim(
     default:
       return unknown('config_id_unrecognised')
   }
+}
+
+/** How version 2 writes the kinds of key providers. */
+const KEY_PROVIDERS: ReadonlyMap<string, number> = new Map([
+  ['none', 0],
+  ['local-sgx', 1],
+  ['kms', 2],
+  ['tpm', 3],
+])
+
+/** Version 2: Keccak-256 of compose hash, app id, kind and id of the key provider. */
+function compactConfigId(
+  { appId, keyProvider }: LoggedLaunch,
+  composeHash: string,
+  digest: Bytes,
+): LaunchClaim<2> {
+  if (appId.status === 'unknown') return appId
+  if (keyProvider.status === 'unknown') return keyProvider
+  const { name, id } = keyProvider.value
+  const kind = KEY_PROVIDERS.get(name)
+  if (kind === undefined) return unknown('config_id_unrecognised')
+  const parts = [fromHex(composeHash), fromHex(appId.value), Uint8Array.of(kind), fromHex(id)]
+  if (!equalBytes(keccak256(concatBytes(...parts)), digest)) {
+    throw new EvidenceError('config_id_mismatch')
+  }
+  return { status: 'asserted', value: 2 }
 }
 
 const documentSchema = z.object({

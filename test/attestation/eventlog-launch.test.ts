@@ -242,11 +242,41 @@ describe('MRCONFIGID', () => {
     return { configDocument, mrConfigId: configId(3, digest) }
   }
 
+  const keyProvider = (name: string, id = 'aabbccdd') => utf8(JSON.stringify({ name, id }))
+  const counting = (length: number) => Uint8Array.from({ length }, (_, index) => index)
+  const PUBLISHED_EVENTS = {
+    'compose-hash': counting(32),
+    'app-id': counting(20),
+    'key-provider': keyProvider('kms'),
+  }
+  /** A digest that dstack's own SDK publishes for these values. */
+  const PUBLISHED: Given = {
+    log: launchWith(PUBLISHED_EVENTS),
+    mrConfigId: configId(
+      2,
+      Buffer.from('e472ed80a08042f044ba63b53b798e98e3ea5219cd078007b1ac8b3dfc762b94', 'hex'),
+    ),
+  }
+
+  const publishedBut = (changed: Readonly<Record<string, Uint8Array>>): Given => ({
+    ...PUBLISHED,
+    log: launchWith({ ...PUBLISHED_EVENTS, ...changed }),
+  })
+
   const READ: Record<string, [claim: object, given: Given]> = {
     'of version 1 names the compose hash': [asserted(1), { mrConfigId: configId(1, COMPOSE_HASH) }],
-    'of version 2 is not judged': [
-      unknown('config_id_keccak_unsupported'),
-      { mrConfigId: configId(2, COMPOSE_HASH) },
+    'of version 2 names compose hash, app and key provider': [asserted(2), PUBLISHED],
+    'of version 2 says nothing without an app id': [
+      unknown('event_empty'),
+      publishedBut({ 'app-id': new Uint8Array(0) }),
+    ],
+    'of version 2 says nothing without a key provider': [
+      unknown('event_empty'),
+      publishedBut({ 'key-provider': new Uint8Array(0) }),
+    ],
+    'of version 2 with a key provider of an unknown kind is not judged': [
+      unknown('config_id_unrecognised'),
+      publishedBut({ 'key-provider': keyProvider('other') }),
     ],
     'of version 3 names a document that agrees': [asserted(3), v3(DOCUMENT)],
     'of version 3 may pin no more than the compose hash': [
@@ -277,6 +307,23 @@ describe('MRCONFIGID', () => {
     'of version 1 for another compose': [
       'config_id_mismatch',
       { mrConfigId: configId(1, new Uint8Array(32).fill(1)) },
+    ],
+    'of version 2 for another compose': [
+      'config_id_mismatch',
+      publishedBut({ 'compose-hash': COMPOSE_HASH }),
+    ],
+    'of version 2 for another app': ['config_id_mismatch', publishedBut({ 'app-id': APP_ID })],
+    'of version 2 for another kind of key provider': [
+      'config_id_mismatch',
+      publishedBut({ 'key-provider': keyProvider('tpm') }),
+    ],
+    'of version 2 for another key provider': [
+      'config_id_mismatch',
+      publishedBut({ 'key-provider': keyProvider('kms', 'aabbccde') }),
+    ],
+    'of version 2 with a key provider whose id is no hex': [
+      'encoding_malformed',
+      publishedBut({ 'key-provider': keyProvider('kms', 'mykms') }),
     ],
     'of version 3 for another document': [
       'config_id_mismatch',

@@ -538,7 +538,7 @@ describe('an error', () => {
   ])('%s is a %s', (code, type) => {
     expect(JSON.parse(anthropicMessages.error(code, null, 'req_1').toString())).toEqual({
       type: 'error',
-      error: { type, message: new GatewayError(code).message },
+      error: { type, message: new GatewayError(code).message, code },
       request_id: 'req_1',
     })
   })
@@ -552,6 +552,10 @@ describe('an error', () => {
     }
     expect(
       JSON.parse(anthropicMessages.error('request_rejected', failure, 'req_1').toString()).error,
-    ).toEqual({ type: 'invalid_request_error', message: 'temperature: too hot' })
+    ).toEqual({
+      type: 'invalid_request_error',
+      message: 'temperature: too hot',
+      code: 'request_rejected',
+    })
   })
 })

@@ -14,7 +14,7 @@ import { OpenAiResponses } from '../../src/dialects/openai-responses/client.ts'
 import { OpenAiResponsesProvider } from '../../src/dialects/openai-responses/provider.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { hasVectors } from '../support/vectors.ts'
-import { violations } from './openapi.ts'
+import { schemaOfEvent, violations } from './openapi.ts'
 import { bodies, callsOf, cuts, decodeIn, exchanges, joined, target, textOf } from './traffic.ts'
 
 const client = new OpenAiResponses(null)
@@ -110,22 +110,12 @@ const written = (
   return Buffer.concat([...events.map((event) => encoder.push(event)), encoder.end()]).toString()
 }
 
-/** OpenAI's schema for each event, by its type. */
-const schemaOf = (type: string): string => {
-  const names: Record<string, string> = {
-    'response.output_text.delta': 'ResponseTextDeltaEvent',
-    'response.output_text.done': 'ResponseTextDoneEvent',
-    error: 'ResponseErrorEvent',
-  }
-  const parts = type.split(/[._]/).map((word) => word.slice(0, 1).toUpperCase() + word.slice(1))
-  return names[type] ?? `${parts.join('')}Event`
-}
 /** What is wrong with the events of a stream. */
 const wrongs = (stream: string): string[] =>
   eventsOf(stream).flatMap((event, at) => {
     const type = String(event['type'])
     const order = event['sequence_number'] === at ? [] : ['sequence_number']
-    return [...order, ...violations(schemaOf(type), event)].map((one) => `${type}: ${one}`)
+    return [...order, ...violations(schemaOfEvent(type), event)].map((one) => `${type}: ${one}`)
   })
 
 describe.skipIf(!hasVectors)('recorded responses', () => {

@@ -63,3 +63,14 @@ const described = ({ instancePath, keyword, params }: ErrorObject): string => {
   const detail = params['missingProperty'] ?? params['type'] ?? params['allowedValue'] ?? ''
   return `${instancePath.replaceAll(/\/\d+/g, '/*') || '/'} ${keyword} ${String(detail)}`.trim()
 }
+
+/** OpenAI's schema for each event of a response, by its type. */
+export const schemaOfEvent = (type: string): string => {
+  const names: Record<string, string> = {
+    'response.output_text.delta': 'ResponseTextDeltaEvent',
+    'response.output_text.done': 'ResponseTextDoneEvent',
+    error: 'ResponseErrorEvent',
+  }
+  const parts = type.split(/[._]/).map((word) => word.slice(0, 1).toUpperCase() + word.slice(1))
+  return names[type] ?? `${parts.join('')}Event`
+}

@@ -164,7 +164,8 @@ test('the description warns of a quote source that the launch contract forbids',
 
 test('config.example.yaml is valid', () => {
   const text = readFileSync(new URL('../../config.example.yaml', import.meta.url), 'utf8')
-  const config = parseConfig(text, { CONFIDENTIAL_API_KEY: 'x', NEAR_API_KEY: 'x' }, () => 'y')
+  const named = [...text.matchAll(/\{ env: (\w+) \}/g)].map(([, name]) => [name, 'x'])
+  const config = parseConfig(text, Object.fromEntries(named), () => 'y')
   expect([...config.models.keys()]).toEqual(['example/confidential-model', 'ordinary-model'])
 })
 

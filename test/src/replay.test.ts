@@ -11,6 +11,7 @@ import { gemini } from '../../src/dialects/gemini/dialect.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { OpenAiChatProvider } from '../../src/dialects/openai-chat/provider.ts'
 import { SseParser } from '../../src/dialects/sse.ts'
+import { schemaOfEvent, violations } from '../dialects/openapi.ts'
 import {
   has,
   items,
@@ -331,6 +332,21 @@ function heard(client: Client, answer: Answer, stream: boolean): Heard {
   return client.stream([...parser.push(answer.bytes), ...parser.end()])
 }
 
+/** What OpenAI's description does not allow of what is written in its dialects. */
+function described({ route }: Client, answer: Answer, stream: boolean): string[] {
+  if (route === messages.route) return []
+  const isChat = route === chat.route
+  if (!stream) {
+    return violations(isChat ? 'CreateChatCompletionResponse' : 'Response', parse(answer.text))
+  }
+  const parser = new SseParser()
+  const events = [...parser.push(answer.bytes), ...parser.end()]
+  const values = events.filter(({ data }) => data !== '[DONE]').map(({ data }) => parse(data))
+  const schema = (value: unknown) =>
+    isChat ? 'CreateChatCompletionStreamResponse' : schemaOfEvent(text(value, 'type'))
+  return values.flatMap((value) => violations(schema(value), value))
+}
+
 const counts = new Map<string, number>()
 const count = ({ folder }: Upstream, name: string): void => {
   counts.set(`${folder} ${name}`, (counts.get(`${folder} ${name}`) ?? 0) + 1)
@@ -359,6 +375,8 @@ function converted(
     return failed ? 'as said' : 'a failure passed for an answer'
   }
   if (answer.status !== 200) return `status ${answer.status}`
+  const wrong = described(client, answer, stream)
+  if (wrong.length > 0) return wrong.join(', ')
   const got = JSON.stringify(heard(client, answer, stream))
   return isDeepStrictEqual(JSON.parse(got), JSON.parse(JSON.stringify(expected)))
     ? 'as said'

@@ -25,7 +25,7 @@ export function errorJson(
   const error = new GatewayError(code)
   return JSON.stringify({
     type: 'error',
-    error: { type: typeOf(error.status), message: failure?.message ?? error.message },
+    error: { type: typeOf(error.status), message: failure?.message ?? error.message, code },
     request_id: requestId,
   })
 }
