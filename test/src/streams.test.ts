@@ -1,6 +1,7 @@
 import * as fc from 'fast-check'
-import { describe, expect, test } from 'vitest'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { failureStatus, hasAnthropicContent, hasOpenAiContent } from '../../src/first-content.ts'
+import { KeepAlive } from '../../src/keep-alive.ts'
 import { pad } from '../../src/operations.ts'
 import { FramePadder } from '../../src/padding.ts'
 import { isTeamName } from '../../src/ids.ts'
@@ -125,6 +126,64 @@ describe('the padding of frames', () => {
   test('holds no more than a mebibyte of one frame', () => {
     const long = Buffer.from(`data: ${'x'.repeat(1 << 20)}`)
     expect(padder().push(long).length).toBe(long.length)
+  })
+})
+
+describe('a comment that keeps a stream open', () => {
+  beforeEach(() => vi.useFakeTimers())
+  afterEach(() => vi.useRealTimers())
+
+  function watched() {
+    let comments = 0
+    const alive = new KeepAlive(1000, () => comments++)
+    return {
+      alive,
+      after: (written: string) => {
+        alive.written(Buffer.from(written))
+        const before = comments
+        vi.advanceTimersByTime(2500)
+        return comments - before
+      },
+    }
+  }
+
+  test.each([
+    [
+      ['data: x', '\n', '\n'],
+      [0, 0, 2],
+    ],
+    [['data: x\n\n'], [2]],
+    [
+      ['data: x\r\n', '\r\n'],
+      [0, 2],
+    ],
+    [
+      ['data: x\r\n\r', '\n'],
+      [0, 2],
+    ],
+    [
+      ['data: x\r', '\r'],
+      [0, 2],
+    ],
+    [['\n\ndata: x\n'], [0]],
+    [[': comment\n'], [0]],
+  ])('never comes within a frame: %j', (parts, comments) => {
+    const { after } = watched()
+    expect(parts.map(after)).toEqual(comments)
+  })
+
+  test('comes after silence alone, and no more once the stream has ended', () => {
+    const sent: string[] = []
+    const alive = new KeepAlive(1000, (comment) => sent.push(comment.toString()))
+    vi.advanceTimersByTime(999)
+    alive.written(Buffer.from('data: x\n\n'))
+    vi.advanceTimersByTime(999)
+    expect(sent).toEqual([])
+    vi.advanceTimersByTime(1)
+    expect(sent).toEqual([': keep-alive\n\n'])
+    alive.stop()
+    vi.advanceTimersByTime(5000)
+    expect(sent).toHaveLength(1)
   })
 })
 
