@@ -55,6 +55,14 @@ beforeAll(async () => {
           routes: ['plain', 'plain-backup'].map((provider) => ({ provider, model: 's' })),
         },
         {
+          name: 'twin',
+          confidentiality: 'plain',
+          routes: [
+            { provider: 'plain', model: 'q' },
+            { provider: 'plain-backup', model: 't' },
+          ],
+        },
+        {
           name: 'padded',
           confidentiality: 'plain',
           padding: 'on',
@@ -120,7 +128,9 @@ describe('a model may be asked for', () => {
     ['a provider that does not serve it', 'tee-backup/secure'],
     ['a provider of the other class', 'plain/secure'],
     ['no provider', 'nobody/secure'],
-    ['an ambiguous name', 'plain/test-model'],
+    ['what its provider calls two models', 'plain/q'],
+    ['what another provider calls it', 'plain/t'],
+    ['a name that is another model', 'plain/test-model'],
     ['nothing', 'gpt5'],
   ])('but not with %s', async (_, model) => {
     const answer = await world.chat(prompt(model))
