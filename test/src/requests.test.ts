@@ -191,6 +191,8 @@ describe('preferences under provider', () => {
     [{ sort: 'best' }],
     ['tee'],
     [['tee']],
+    [7],
+    [false],
   ])('%j is refused, since it would not be followed', async (provider) => {
     const answer = await ask(provider)
     expect([answer.status, answer.at('error.code')]).toEqual([400, 'invalid_preference'])
