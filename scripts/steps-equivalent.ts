@@ -23,6 +23,7 @@ export const EQUIVALENT: readonly (readonly [file: string, name: string, why: st
   ...RELEASE_EQUIVALENT,
   ...PROVIDER_EQUIVALENT,
   ...SESSION_EQUIVALENT,
+  ['src/prompt.ts', 'refusal 5:', 'a body whose shape was read has been parsed already'],
   [
     'src/routes/prompt.ts',
     'refusal 2:',

@@ -73,7 +73,6 @@ export const SESSION_STEPS: readonly (readonly [
   ['src/upstream/serving.ts', ' && !probing', ''],
   ['src/attempt.ts', "        connection.evict('channel_key_mismatch')\n", ''],
   ['src/attempt.ts', "      if (error.failure === 'withdrawn') return false\n", ''],
-  ['src/dispatch.ts', 'lost || countsAsFailure(failure.code)', 'lost'],
   // Whoever may write a file says so.
   ['src/gateway.ts', "{ ...found, fs_write_denied: 'not_held' }", 'found'],
   ['enclave/self-check.ts', ' && !probe.execArgv.some((flag) => flag.startsWith(WRITE_FLAG))', ''],

@@ -4,6 +4,7 @@ import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
 import { PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
 import { RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
+import { REQUEST_STEPS, REQUEST_SUITES } from './steps-requests.ts'
 import { SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
 
 /** One check taken out of one file. */
@@ -51,6 +52,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/form-shape.ts', ENDPOINTS],
   ['src/whole-relay.ts', ENDPOINTS],
   ['src/routes/stateful.ts', ENDPOINTS],
+  ...REQUEST_SUITES,
   ...DIALECT_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
@@ -65,16 +67,6 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],
-  ['src/plan.ts', ['test/src/chat.test.ts']],
-  [
-    'src/prompt.ts',
-    [
-      'test/src/refusals.test.ts',
-      'test/src/chat.test.ts',
-      'test/src/hostile-requests.test.ts',
-      ...ENDPOINTS,
-    ],
-  ],
   ['src/upstream/send.ts', ['test/src/hostile-upstream.test.ts']],
   ['src/routes/prompt.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
@@ -278,6 +270,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ...RELEASE_STEPS,
   ...CHUTES_STEPS,
   ...SESSION_STEPS,
+  ...REQUEST_STEPS,
   ...NEAR_STEPS,
   // attestation/aci/receipt.ts
   [

@@ -1,3 +1,4 @@
+import { AnswerTimer } from './answer-timer.ts'
 import type { Pipeline, PromptCall } from './call.ts'
 import type { Route } from './config/index.ts'
 import { GatewayError } from './errors.ts'
@@ -11,8 +12,10 @@ const MAX_ROUNDS = 3
 
 /** One prompt to one provider. */
 export class Attempt {
+  readonly #pipeline: Pipeline
   readonly #upstream: Upstream
   readonly #call: PromptCall
+  readonly #route: Route
   readonly #stream: boolean
   readonly #translation: Translation
 
@@ -24,8 +27,10 @@ export class Attempt {
     if (upstream === undefined || provider === undefined) throw new GatewayError('internal')
     const target = { random, now: () => clock.now() }
     const maxBytes = config.limits.response_bytes
+    this.#pipeline = pipeline
     this.#upstream = upstream
     this.#call = call
+    this.#route = route
     this.#stream = shape.stream
     this.#translation = translate({ call, shape, route, provider, maxBytes, target })
   }
@@ -48,12 +53,16 @@ export class Attempt {
   }
 
   async #exchange(connection: Connection): Promise<boolean> {
-    const { signal } = this.#call
     const { path: operation, headers, body, sink } = this.#translation
     const answer = sink(connection.session)
+    const limit = this.#limit()
+    const { signal } = limit
+    const { times } = this.#pipeline.routing
+    const timer = new AnswerTimer(answer, times)
     try {
-      await connection.send({ operation, headers, body, stream: this.#stream, signal }, answer)
+      await connection.send({ operation, headers, body, stream: this.#stream, signal }, timer)
       answer.complete()
+      timer.note(this.#route)
     } catch (error) {
       if (!(error instanceof SendError)) throw error
       if (error.failure === 'key_mismatch') {
@@ -63,8 +72,35 @@ export class Attempt {
         return false
       }
       if (error.failure === 'withdrawn') return false
-      answer.fail(error.failure)
+      const late = error.failure === 'aborted' && !this.#call.signal.aborted
+      answer.fail(late ? 'timeout' : error.failure)
+    } finally {
+      limit.end()
     }
     return true
+  }
+
+  /** Aborted when the client goes away, when no content has come in time, or when the whole takes too long. */
+  #limit(): { readonly signal: AbortSignal; end(): void } {
+    const { response, signal, leftMs } = this.#call
+    const { first_token_seconds: firstToken } = this.#pipeline.config.limits
+    const controller = new AbortController()
+    const abort = (): void => controller.abort()
+    const late = (): void => {
+      if (!response.begun) abort()
+    }
+    const timers = [
+      ...(this.#stream ? [setTimeout(late, 1000 * firstToken)] : []),
+      ...(leftMs === null ? [] : [setTimeout(abort, leftMs)]),
+    ]
+    signal.addEventListener('abort', abort, { once: true })
+    if (signal.aborted) abort()
+    return {
+      signal: controller.signal,
+      end: () => {
+        for (const timer of timers) clearTimeout(timer)
+        signal.removeEventListener('abort', abort)
+      },
+    }
   }
 }

@@ -1,8 +1,8 @@
 import type { Clock } from '@vouchgate/attestation'
 import type { Enclave } from '../enclave/index.ts'
 import type { Config, Model } from './config/index.ts'
-import type { GatewayError } from './errors.ts'
-import type { ModelName, ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
+import { GatewayError } from './errors.ts'
+import type { ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
 import type { Principal } from './keys.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
@@ -13,6 +13,7 @@ import { ReceiptBuilder } from './receipts.ts'
 import type { Answer } from './relay.ts'
 import type { Routing } from './routing.ts'
 import type { ClientResponse } from './response.ts'
+import type { Tenant, TenantNames } from './tenant.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
@@ -23,6 +24,7 @@ export interface Pipeline {
   readonly enclave: Enclave
   readonly upstreams: ReadonlyMap<ProviderId, Upstream>
   readonly routing: Routing
+  readonly tenants: TenantNames
   readonly receipts: ReceiptStore
   readonly log: Logger
   readonly metrics: Metrics
@@ -54,8 +56,11 @@ export class PromptCall {
   readonly receipt: ReceiptBuilder
   /** `sha256:<hex>` of the body as it arrived. */
   readonly receivedHash: string
+  readonly tenant: Tenant
+  /** When the whole answer must be there, by `performance.now()`; null for no such limit. */
+  readonly #deadline: number | null
   readonly #pipeline: Pipeline
-  #model: ModelName | null = null
+  #model: Model | null = null
   #sealed = false
 
   constructor(pipeline: Pipeline, fields: PromptCallFields) {
@@ -67,6 +72,9 @@ export class PromptCall {
     this.contentType = fields.contentType
     this.response = fields.response
     this.signal = fields.signal
+    const { total_seconds: total } = pipeline.config.limits
+    this.#deadline = total === null ? null : performance.now() + 1000 * total
+    this.tenant = pipeline.tenants.of(fields.principal.team)
     this.receivedHash = bodyHash(fields.prompt)
     this.receipt = new ReceiptBuilder(fields.receiptId, this.receivedHash)
   }
@@ -77,12 +85,41 @@ export class PromptCall {
 
   /** Only a configured model's name may be logged; what a client asks for can be anything. */
   admitted(model: Model): void {
-    this.#model = model.name
+    this.#model = model
+  }
+
+  /** The model that the prompt was admitted to. */
+  get model(): Model {
+    if (this.#model === null) throw new GatewayError('internal')
+    return this.#model
+  }
+
+  /** Milliseconds until the whole answer must be there; null for no such limit. */
+  get leftMs(): number | null {
+    return this.#deadline === null ? null : Math.max(0, this.#deadline - performance.now())
+  }
+
+  get expired(): boolean {
+    return this.leftMs === 0
+  }
+
+  /** Silent streams are kept open from now on. */
+  keepAlive(stream: boolean): void {
+    const { keep_alive_seconds: seconds } = this.#pipeline.config.limits
+    const { convertible, name } = this.operation
+    if (!stream || seconds === 0 || !(convertible || name === 'completions')) return
+    this.response.keepAlive(1000 * seconds)
+  }
+
+  trying(provider: ProviderId): void {
+    this.receipt.retrying()
+    this.response.trying(provider)
   }
 
   abandoned(provider: ProviderId, error: GatewayError): void {
     const { log, metrics } = this.#pipeline
     const { code } = error
+    this.response.attempted(code)
     this.receipt.abandoned(
       provider,
       code,
@@ -111,7 +148,7 @@ export class PromptCall {
       request: this.requestId,
       receipt: this.receipt.id,
       key: this.principal.id,
-      model: this.#model,
+      model: this.#model?.name ?? null,
       end,
       code,
       status: this.response.status,

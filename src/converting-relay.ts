@@ -17,7 +17,7 @@ import { GatewayError, type ErrorCode } from './errors.ts'
 import { Gathered } from './gathered.ts'
 import { providerRefusal } from './provider-refusal.ts'
 import type { Answer, AnswerSink } from './relay.ts'
-import type { ClientResponse } from './response.ts'
+import { STREAM_HEADERS, type ClientResponse } from './response.ts'
 import { failureCode } from './upstream/classify.ts'
 import { SendError } from './upstream/send.ts'
 import type { Usage } from './wire.ts'
@@ -36,11 +36,6 @@ export interface ConvertingOptions {
 }
 
 const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
-const STREAM_HEADERS = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no',
-} as const
 const MAX_ERROR_BYTES = 1 << 16
 /** What a stream may say before its first content; until then another provider can still be asked. */
 const MAX_HELD_BYTES = 1 << 18

@@ -22,6 +22,14 @@ const ERRORS = {
   duplicate_member: invalid(400, 'the request body has a duplicate member'),
   invalid_request: invalid(400, 'the request body is not what this path takes'),
   invalid_constraint: invalid(400, 'the aci_ members of provider are not valid'),
+  invalid_preference: invalid(
+    400,
+    'provider has a member that is not known here or not valid; known: order, only, ignore, allow_fallbacks, sort and the aci_ members',
+  ),
+  no_allowed_provider: invalid(
+    404,
+    'the preferences under provider leave no provider of this model',
+  ),
   request_not_encryptable: invalid(
     400,
     'this request has a part that the provider would receive in clear; it was not forwarded',

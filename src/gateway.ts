@@ -1,11 +1,5 @@
-import {
-  trustedRoot,
-  type BootDocument,
-  type Clock,
-  type TrustedRoot,
-} from '@vouchgate/attestation'
+import type { BootDocument, Clock } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
-import { pcsFetch } from '../client/collateral.ts'
 import {
   configfsTsmSource,
   dstackSource,
@@ -16,7 +10,7 @@ import {
 } from '../enclave/index.ts'
 import { buildApp, type App } from './app.ts'
 import { captureFolder } from './captures.ts'
-import { CollateralService, type CollateralServiceOptions } from './collateral.ts'
+import { collateralService } from './collateral-start.ts'
 import { isAttested, type Config } from './config/index.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
@@ -25,8 +19,10 @@ import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
 import { ReceiptStore } from './receipt-store.ts'
+import { RouteTimes } from './route-times.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
+import { TenantNames } from './tenant.ts'
 import {
   attestedFetch,
   certificateFetch,
@@ -185,8 +181,11 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const receipts = new ReceiptStore({ maxEntries, ttlSeconds, clock, sessions: store })
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
-  const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
-  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics, random }
+  const times = new RouteTimes(() => performance.now())
+  const routing = new Routing({ sessions, serving, times, random: options.draw ?? Math.random })
+  const tenants = new TenantNames(random(32))
+  const shared = { config, clock, enclave, upstreams, log, metrics, random }
+  const pipeline = { ...shared, routing, tenants, receipts }
   const kept = { sessions, store, sessionFile, serving, collateral }
   const principals = new Principals()
   return { ...pipeline, ...kept, keys, principals, running: new RunningPrompts() }
@@ -198,28 +197,6 @@ const channelLimits = ({ limits }: Config): ChannelLimits => ({
   idleMs: 1000 * limits.idle_seconds,
   connections: limits.connections_per_provider,
 })
-
-/** With what the bundle holds; the rest is fetched when it is first asked for. */
-async function collateralService(
-  { collateral, limits, providers }: Config,
-  shared: Pick<CollateralServiceOptions, 'clock' | 'jitter' | 'log' | 'metrics'>,
-): Promise<CollateralService> {
-  const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
-  const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
-  const policies = [...providers.values()].flatMap((each) =>
-    !isAttested(each) || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
-  )
-  const roots = await Promise.all(policies.map(trustedRoot))
-  const service = new CollateralService({ ...shared, fetch, testRoots: testRoots(roots) })
-  await service.load(bundle)
-  return service
-}
-
-const testRoots = (roots: readonly TrustedRoot[]): TrustedRoot[] => [
-  ...new Map(
-    roots.filter(({ kind }) => kind === 'test-pki').map((root) => [root.sha256, root]),
-  ).values(),
-]
 
 interface Parts {
   readonly context: Context

@@ -33,7 +33,7 @@ const isList = (value: unknown): boolean => Array.isArray(value)
 const isTextOrList = (value: unknown): boolean => isText(value) || isList(value)
 
 /** Base64url has no character that JSON escapes, and random ones do not compress. */
-const pad = (length: number): string =>
+export const pad = (length: number): string =>
   randomBytes(Math.ceil((length * 3) / 4))
     .toString('base64url')
     .slice(0, length)

@@ -6,6 +6,7 @@ import { isSessionId, type SessionId } from './ids.ts'
 import { readFormShape, type FormShape } from './form-shape.ts'
 import type { Operation } from './operations.ts'
 import { applyEdits, jsonMembers, removal, type Edit, type Member } from './json-members.ts'
+import { NO_PREFERENCES, readPreferences, type Preferences } from './preferences.ts'
 import { expose, Sensitive } from './sensitive.ts'
 
 /** The bytes of a request body. */
@@ -17,6 +18,7 @@ export interface Shape {
   readonly model: string
   readonly stream: boolean
   readonly constraints: Constraints
+  readonly preferences: Preferences
   /** Of a body that is JSON. */
   readonly members: readonly Member[]
   /** Null where the body is JSON. */
@@ -32,12 +34,13 @@ interface Constraints {
 }
 
 const NO_CONSTRAINTS: Constraints = { verified: false, sessions: null }
+const OPEN_BRACE = 0x7b
 const MAX_PINNED = 64
 const MAX_MODEL = 256
 
 /**
- * Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request`, `invalid_constraint`, `not_stateless`, and
- * `unsupported_media_type` for a form without a boundary.
+ * Parses once. Throws `invalid_json`, `duplicate_member`, `invalid_request`, `invalid_constraint`, `invalid_preference`,
+ * `not_stateless`, and `unsupported_media_type` for a form without a boundary.
  */
 export function readShape(
   prompt: Prompt,
@@ -58,10 +61,10 @@ export function readShape(
   if (stream !== undefined && stream !== null && typeof stream !== 'boolean') {
     throw new GatewayError('invalid_request')
   }
-  const constraints = readConstraints(provider)
+  const known = readProvider(provider)
   if (keeps(body)) throw new GatewayError('not_stateless')
   const parsed = new ParsedBody(prompt, body)
-  return { model, stream: stream === true, constraints, members, form: null, body: parsed }
+  return { model, stream: stream === true, ...known, members, form: null, body: parsed }
 }
 
 /** Half a character cannot be written into a receipt. */
@@ -72,7 +75,8 @@ function formShape(prompt: Prompt, contentType: string): Shape {
   const form = readFormShape(expose(prompt), contentType)
   const { model, stream } = form
   const body = new ParsedBody(prompt, null)
-  return { model, stream, constraints: NO_CONSTRAINTS, members: [], form, body }
+  const asked = { constraints: NO_CONSTRAINTS, preferences: NO_PREFERENCES }
+  return { model, stream, ...asked, members: [], form, body }
 }
 
 /** A body as a value, for a dialect to read: held until it is dropped, and read again only by who asks after that. */
@@ -85,10 +89,10 @@ class ParsedBody {
     this.#value = new Sensitive(value)
   }
 
-  /** Without the constraints, which no provider may see. Throws `invalid_json`. */
+  /** Without what is said to the gateway alone. Throws `invalid_json`. */
   get(): JsonValue {
     this.#value ??= new Sensitive(parse(expose(this.#prompt)))
-    return unconstrained(expose(this.#value))
+    return unaddressed(expose(this.#value))
   }
 
   /** What is passed on as it is needs no value while it is served. */
@@ -97,11 +101,11 @@ class ParsedBody {
   }
 }
 
-function unconstrained(body: JsonValue): JsonValue {
-  if (!isRecord(body) || !isRecord(body['provider'])) return body
-  const { provider, ...rest } = body
-  const kept = Object.entries(provider).filter(([name]) => !name.startsWith('aci_'))
-  return kept.length === 0 ? rest : { ...rest, provider: Object.fromEntries(kept) }
+/** What `provider` says is said to the gateway alone. */
+function unaddressed(body: JsonValue): JsonValue {
+  if (!isRecord(body)) return body
+  const { provider: _consumed, ...rest } = body
+  return rest
 }
 
 /** V8 quotes the input in SyntaxError messages, so the original error is dropped, not chained. */
@@ -118,7 +122,7 @@ function parse(bytes: Buffer): JsonValue {
 /** Of two constraints of one name, one parser keeps the first and one the last. */
 function checkProvider(bytes: Buffer, members: readonly Member[]): void {
   const provider = members.find(({ name }) => name === 'provider')
-  if (provider !== undefined && bytes[provider.valueStart] === 0x7b) {
+  if (provider !== undefined && bytes[provider.valueStart] === OPEN_BRACE) {
     jsonMembers(bytes, provider.valueStart)
   }
 }
@@ -126,13 +130,24 @@ function checkProvider(bytes: Buffer, members: readonly Member[]): void {
 const isRecord = (value: JsonValue | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value)
 
-function readConstraints(provider: JsonValue | undefined): Constraints {
-  if (!isRecord(provider)) return NO_CONSTRAINTS
+function readProvider(provider: JsonValue | undefined): Pick<Shape, 'constraints' | 'preferences'> {
+  if (provider === undefined || provider === null) {
+    return { constraints: NO_CONSTRAINTS, preferences: NO_PREFERENCES }
+  }
+  if (!isRecord(provider)) throw new GatewayError('invalid_preference')
   const { aci_verified: verified, aci_session_ids: sessions, ...rest } = provider
   // An unknown constraint must never be ignored: the client believes that it holds.
   if (Object.keys(rest).some((name) => name.startsWith('aci_'))) {
     throw new GatewayError('invalid_constraint')
   }
+  const constraints = readConstraints(verified, sessions)
+  return { constraints, preferences: readPreferences(rest) }
+}
+
+function readConstraints(
+  verified: JsonValue | undefined,
+  sessions: JsonValue | undefined,
+): Constraints {
   if (verified !== undefined && typeof verified !== 'boolean') {
     throw new GatewayError('invalid_constraint')
   }
@@ -153,33 +168,40 @@ function readSessions(value: JsonValue): ReadonlySet<SessionId> {
   )
 }
 
-/**
- * The bytes for a provider: the prompt itself where nothing must change, else only the value of `model`
- * and the `aci_` members of `provider` are spliced.
- */
-export function forwardable(prompt: Prompt, shape: Shape, model: string): Prompt {
-  const bytes = expose(prompt)
-  const edits: Edit[] = []
-  if (shape.form !== null && shape.model !== model)
-    edits.push({ ...shape.form.modelAt, text: model })
-  for (const member of shape.members) {
-    if (member.name === 'model' && shape.model !== model) {
-      edits.push({ start: member.valueStart, end: member.end, text: JSON.stringify(model) })
-    }
-    if (member.name === 'provider') edits.push(...withoutConstraints(bytes, shape.members, member))
-  }
-  return edits.length === 0 ? prompt : new Sensitive(applyEdits(bytes, edits))
+/** What must change of a prompt on its way to a provider. */
+export interface Changes {
+  /** The model's name there. */
+  readonly model: string
+  /** What stands in place of names that the client gave its own users. */
+  readonly edits: (bytes: Buffer, members: readonly Member[]) => readonly Edit[]
 }
 
-function withoutConstraints(bytes: Buffer, siblings: readonly Member[], provider: Member): Edit[] {
-  if (bytes[provider.valueStart] !== 0x7b) return []
-  const inner = jsonMembers(bytes, provider.valueStart)
-  const constraints = inner.filter(({ name }) => name.startsWith('aci_'))
-  if (constraints.length === 0) return []
-  if (constraints.length === inner.length) return [removal(siblings, provider)]
-  const kept = inner.filter((member) => !constraints.includes(member))
-  const text = kept.map(({ start, end }) => bytes.toString('utf8', start, end)).join(',')
-  return [{ start: provider.valueStart, end: provider.end, text: `{${text}}` }]
+/**
+ * The bytes for a provider: the prompt itself where nothing must change, else only the value of `model` and the
+ * members that name somebody are spliced. What `provider` says is said to the gateway alone.
+ */
+export function forwardable(prompt: Prompt, shape: Shape, changes: Changes): Prompt {
+  const bytes = expose(prompt)
+  const edits = [...changes.edits(bytes, shape.members)]
+  if (shape.form !== null && shape.model !== changes.model) {
+    edits.push({ ...shape.form.modelAt, text: changes.model })
+  }
+  for (const member of shape.members) {
+    if (member.name === 'model' && shape.model !== changes.model) {
+      edits.push({ start: member.valueStart, end: member.end, text: JSON.stringify(changes.model) })
+    }
+    if (member.name === 'provider') edits.push(removal(shape.members, member))
+  }
+  if (edits.length === 0) return prompt
+  const ordered = edits.toSorted((left, right) => left.start - right.start)
+  return new Sensitive(applyEdits(bytes, ordered))
+}
+
+/** The body as a dialect reads it: without what is said to the gateway, and with the edits. Throws `invalid_json`. */
+export function readable(prompt: Prompt, shape: Shape, edits: Changes['edits']): JsonValue {
+  const bytes = expose(prompt)
+  const wanted = edits(bytes, shape.members)
+  return wanted.length === 0 ? shape.body.get() : unaddressed(parse(applyEdits(bytes, wanted)))
 }
 
 /** `sha256:<hex>` over the exact bytes, as receipts state it. */

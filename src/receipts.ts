@@ -35,6 +35,7 @@ export class ReceiptBuilder {
   #upstream: Upstream | null = null
   #reason: UnverifiedReason = 'not_reached'
   #failedProvider: ProviderId | null = null
+  #padding: number | null = null
 
   /** `received` is the `sha256:<hex>` of the body as it arrived. */
   constructor(id: ReceiptId, received: string) {
@@ -91,6 +92,11 @@ export class ReceiptBuilder {
     this.#upstream = null
   }
 
+  /** Frames of the stream are filled up to multiples of so many bytes with comments. */
+  padded(multiple: number): void {
+    this.#padding = multiple
+  }
+
   refusedFor(reason: UnverifiedReason): void {
     this.#reason = reason
   }
@@ -112,6 +118,9 @@ export class ReceiptBuilder {
           ? []
           : [{ type: 'request.forwarded', body_hash: this.#forwarded }]),
         this.#verified(),
+        ...(this.#padding === null
+          ? []
+          : [{ type: 'vouchgate.padding', method: 'sse_comment', multiple: this.#padding }]),
         { type: 'response.returned', body_hash: returned },
         { type: 'vouchgate.outcome', end },
       ],

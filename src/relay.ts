@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import { GatewayError, type ErrorCode } from './errors.ts'
 import { Gathered } from './gathered.ts'
 import type { End } from './receipts.ts'
-import type { ClientResponse } from './response.ts'
+import { FramePadder, type Padding } from './padding.ts'
+import { STREAM_HEADERS, type ClientResponse } from './response.ts'
 import { SseTap } from './sse.ts'
 import {
   classifyStatus,
@@ -20,6 +21,8 @@ export interface RelayOptions {
   readonly maxBytes: number
   readonly wire: Wire
   readonly answers: 'json' | 'binary' | 'text'
+  /** Null where frames keep their size. */
+  readonly padding: Padding | null
   /** Called when the request is about to be written to a connection. */
   readonly onSent: () => void
   /** Called once, before the last byte leaves. */
@@ -36,11 +39,6 @@ export interface Answer {
 
 const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
 const TEXT_HEADERS = { 'content-type': 'text/plain; charset=utf-8' } as const
-const STREAM_HEADERS = {
-  'content-type': 'text/event-stream; charset=utf-8',
-  'cache-control': 'no-cache, no-transform',
-  'x-accel-buffering': 'no',
-} as const
 type Headers = Readonly<Record<string, string>>
 
 /** Sound, whose type the provider names; nothing that a browser would run. */
@@ -49,8 +47,11 @@ function binaryHeaders({ 'content-type': type = '' }: IncomingHttpHeaders): Head
   return { 'content-type': isSound ? type : 'application/octet-stream' }
 }
 
+const EMPTY = Buffer.alloc(0)
 const MAX_ERROR_BYTES = 1 << 16
 const MAX_AFTER_DONE = 1 << 16
+/** What a stream may say before its first content; until then another provider can still be asked. */
+const MAX_HELD_BYTES = 1 << 18
 
 /** Where one provider's answer goes, and what is told of it at the end. */
 export interface AnswerSink extends ResponseSink {
@@ -64,17 +65,21 @@ export interface AnswerSink extends ResponseSink {
 export class Relay implements AnswerSink {
   readonly #options: RelayOptions
   readonly #tap: SseTap
+  readonly #padder: FramePadder | null
   #status = 0
   #headers: IncomingHttpHeaders = {}
   #class: StatusClass = 'upstream_error'
   #streaming = false
   #ended = false
+  /** A body that is sent whole, or a stream before its first content. */
   readonly #gathered = new Gathered()
   #length = 0
+  #refusal: GatewayError | null = null
 
   constructor(options: RelayOptions) {
     this.#options = options
     this.#tap = new SseTap(options.wire)
+    this.#padder = options.padding === null ? null : new FramePadder(options.padding)
   }
 
   sent(): void {
@@ -116,7 +121,7 @@ export class Relay implements AnswerSink {
       seal(this.#answer('client_abort', null), response.emittedHash())
       return
     }
-    if (!response.begun) throw new GatewayError(failureCode(failure))
+    if (!response.begun) throw this.#refusal ?? new GatewayError(failureCode(failure))
     this.#breakStream(failureCode(failure))
   }
 
@@ -127,21 +132,46 @@ export class Relay implements AnswerSink {
       this.#finishStream(bytes)
       return true
     }
-    this.#begin()
-    const ready = this.#options.response.write(bytes)
+    const released = this.#release(bytes)
+    if (released.length === 0) return true
+    const ready = this.#options.response.write(released)
     if (!ready) this.#options.response.onDrain(resume)
     return ready
   }
 
-  #begin(): void {
-    if (!this.#options.response.begun) this.#options.response.begin(200, STREAM_HEADERS)
+  /** What can go to the client: nothing before the first content, so that another provider can still be asked. */
+  #release(bytes: Buffer): Buffer {
+    if (this.#options.response.begun) return this.#padded(bytes)
+    const { content, failure } = this.#tap
+    if (!content && failure !== null && failure !== 'ok' && failure !== 'caller') {
+      this.#refusal = new GatewayError(failure)
+      throw new SendError('broken')
+    }
+    this.#gathered.push(bytes)
+    this.#length += bytes.length
+    if (!content && failure === null && this.#length <= MAX_HELD_BYTES) return EMPTY
+    return this.#begin()
+  }
+
+  /** Gives what was held back. */
+  #begin(): Buffer {
+    this.#options.response.begin(200, STREAM_HEADERS)
+    if (this.#padder !== null) this.#options.padding?.onApplied()
+    const held = this.#gathered.take()
+    this.#length = 0
+    return this.#padded(held)
+  }
+
+  #padded(bytes: Buffer): Buffer {
+    return this.#padder === null ? bytes : this.#padder.push(bytes)
   }
 
   #finishStream(lines: Buffer): void {
-    this.#begin()
+    const held = this.#options.response.begun ? EMPTY : this.#begin()
     this.#ended = true
     const crlf = lines.at(-1) === 0x0d
-    const tail = Buffer.concat([lines, Buffer.from(crlf ? '\n\r\n' : '\n')])
+    const last = this.#padded(Buffer.concat([lines, Buffer.from(crlf ? '\n\r\n' : '\n')]))
+    const tail = Buffer.concat([held, last, this.#padder?.end() ?? EMPTY])
     this.#options.response.end(tail, (hash) =>
       this.#options.seal(this.#answer('complete', null), hash),
     )
@@ -160,14 +190,17 @@ export class Relay implements AnswerSink {
   /** An error the client's SDK raises, and no `[DONE]`: a broken answer must not look complete. */
   #breakStream(code: ErrorCode): void {
     this.#ended = true
-    const frame = this.#tap.failed ? '' : `\n\n${this.#options.wire.failure(code)}`
+    const frame = this.#tap.failure !== null ? '' : `\n\n${this.#options.wire.failure(code)}`
     this.#options.response.end(Buffer.from(frame), (hash) =>
       this.#options.seal(this.#answer('upstream_error', code), hash),
     )
   }
 
   #sendWhole(body: Buffer): void {
-    const { answers, wire } = this.#options
+    const { answers, wire, response } = this.#options
+    // A comment has opened a stream: nothing else can follow.
+    if (response.opened && this.#class === 'ok') throw new GatewayError('upstream_malformed')
+    if (response.opened && this.#class === 'caller') throw new GatewayError('request_rejected')
     if (this.#class === 'ok' && answers !== 'json') {
       const headers = answers === 'text' ? TEXT_HEADERS : binaryHeaders(this.#headers)
       this.#send(body, this.#answer('complete', null), headers)

@@ -1,7 +1,9 @@
 import type { Route } from './config/index.ts'
+import { createHash } from 'node:crypto'
 import { GatewayError } from './errors.ts'
 import type { ProviderId, SessionId } from './ids.ts'
-import type { Plan } from './plan.ts'
+import type { Plan, Wishes } from './plan.ts'
+import type { RouteTimes } from './route-times.ts'
 import type { ProviderState } from './session-slot.ts'
 import type { Pass } from './upstream/serving.ts'
 import type { Access } from './upstream/upstream.ts'
@@ -23,6 +25,7 @@ interface KnownServing {
 export interface RoutingOptions {
   readonly sessions: KnownSessions
   readonly serving: KnownServing
+  readonly times: RouteTimes
   /** Uniform in [0, 1). */
   readonly random: () => number
 }
@@ -45,15 +48,32 @@ export class Routing {
     return new GatewayError('upstream_circuit_open', this.#options.serving.waitSeconds(route))
   }
 
-  /** By priority, drawn by weight within one; behind all others those that would fail or have to wait. */
-  order({ routes, access }: Plan): readonly Route[] {
+  get times(): RouteTimes {
+    return this.#options.times
+  }
+
+  /**
+   * By priority, within one by weight or as wished; behind all others those that would fail or have to wait.
+   * Providers that the client names first come first in any case.
+   */
+  order({ routes, access, wishes }: Plan): readonly Route[] {
     const drawn = Map.groupBy(routes, ({ priority }) => priority)
     const preferred = [...drawn]
       .toSorted(([left], [right]) => left - right)
-      .flatMap(([, equal]) => permuted(equal, this.#options.random))
+      .flatMap(([, equal]) => this.#within(equal, wishes))
     const standing = new Map(preferred.map((route) => [route, this.#standing(route, access)]))
     const at = (route: Route): number => standing.get(route) ?? 0
-    return preferred.toSorted((left, right) => at(left) - at(right))
+    const ready = preferred.toSorted((left, right) => at(left) - at(right))
+    return namedFirst(ready, wishes.first)
+  }
+
+  #within(equal: readonly Route[], { sticky, sort }: Wishes): readonly Route[] {
+    const { random, times } = this.#options
+    const drawn = sticky === null ? permuted(equal, random) : rendezvous(equal, sticky)
+    // Unknown ones come first, or they would stay unknown. No prices are known, so that they change nothing.
+    if (sort === 'latency') return ascending(drawn, (route) => times.firstByteMs(route) ?? 0)
+    if (sort === 'throughput') return ascending(drawn, (route) => -(times.rate(route) ?? Infinity))
+    return drawn
   }
 
   /** 0: can serve now. 1: may be able to after a verification. 2: is known not to. */
@@ -67,6 +87,37 @@ export class Routing {
     }
     return STANDING[sessions.state(route.provider).state]
   }
+}
+
+const ascending = (routes: readonly Route[], by: (route: Route) => number): readonly Route[] =>
+  routes.toSorted((left, right) => {
+    const [a, b] = [by(left), by(right)]
+    return a === b ? 0 : a - b
+  })
+
+function namedFirst(routes: readonly Route[], first: readonly string[]): readonly Route[] {
+  if (first.length === 0) return routes
+  const place = ({ provider }: Route): number => {
+    const at = first.indexOf(provider)
+    return at === -1 ? first.length : at
+  }
+  return ascending(routes, place)
+}
+
+/**
+ * Weighted rendezvous hashing: every key prefers the routes in an order of its own, in proportion to their weights,
+ * and a route that comes or goes moves no other key.
+ */
+function rendezvous(routes: readonly Route[], key: string): readonly Route[] {
+  const score = ({ provider, model, weight }: Route): number => {
+    const digest = createHash('sha256')
+      .update(JSON.stringify([key, provider, model]))
+      .digest()
+    // In (0, 1): neither end has a logarithm that can be divided by.
+    const point = (digest.readUIntBE(0, 6) + 0.5) / 2 ** 48
+    return -Math.log(point) / weight
+  }
+  return ascending(routes, score)
 }
 
 const STANDING = { verified: 0, verifying: 1, refused: 2 } as const

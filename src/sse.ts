@@ -1,4 +1,5 @@
 import { Gathered } from './gathered.ts'
+import { classifyStatus, type StatusClass } from './upstream/classify.ts'
 import type { Usage, Wire } from './wire.ts'
 
 const MAX_LINE = 1 << 20
@@ -29,7 +30,8 @@ export class SseTap {
   #skipping = false
   #chatId: string | null = null
   #usage: Usage | null = null
-  #failed = false
+  #failure: StatusClass | null = null
+  #content = false
 
   constructor(wire: Wire) {
     this.#wire = wire
@@ -43,9 +45,14 @@ export class SseTap {
     return this.#usage
   }
 
-  /** The provider has sent an error event of its own. */
-  get failed(): boolean {
-    return this.#failed
+  /** What an error event of the provider's own means, once it has sent one. */
+  get failure(): StatusClass | null {
+    return this.#failure
+  }
+
+  /** Something of the answer has come, as opposed to what a stream starts with. */
+  get content(): boolean {
+    return this.#content
   }
 
   push(chunk: Buffer): Passed {
@@ -84,15 +91,17 @@ export class SseTap {
     this.#held.push(rest)
     if (this.#held.length <= MAX_LINE) return { bytes: EMPTY, done: false }
     this.#skipping = true
+    this.#content = true
     return { bytes: this.#held.take(), done: false }
   }
 
   #read(line: Buffer): boolean {
     if (!startsWith(line, DATA)) return false
     const data = line.subarray(line[DATA.length] === 0x20 ? DATA.length + 1 : DATA.length)
-    const { isDone, isFailure, usageMark } = this.#wire
+    const { isDone, isFailure, failureStatus, hasContent, usageMark } = this.#wire
     const done = isDone(data)
-    if (!done && isFailure(data)) this.#failed = true
+    if (!done && isFailure(data)) this.#failure = classifyStatus(failureStatus(data))
+    else if (!done && !this.#content) this.#content = hasContent(data)
     if (this.#chatId === null || data.includes(usageMark)) this.#readFrame(data)
     return done
   }

@@ -1,3 +1,4 @@
+import type { JsonValue } from '@vouchgate/attestation'
 import type { PromptCall } from './call.ts'
 import { isAttested, type Provider, type Route } from './config/index.ts'
 import { ConvertingRelay } from './converting-relay.ts'
@@ -12,10 +13,12 @@ import { OpenAiChatProvider } from './dialects/openai-chat/provider.ts'
 import { VARIANTS, type VariantName } from './dialects/openai-chat/variants.ts'
 import { GatewayError } from './errors.ts'
 import type { SessionId } from './ids.ts'
-import type { Family, Operation, OperationName } from './operations.ts'
-import { bodyHash, forwardable, type Prompt, type Shape } from './prompt.ts'
+import { pad, type Family, type Operation, type OperationName } from './operations.ts'
+import { PADDING_BLOCK } from './padding.ts'
+import { bodyHash, forwardable, readable, type Prompt, type Shape } from './prompt.ts'
 import { Relay, type AnswerSink } from './relay.ts'
 import { Sensitive } from './sensitive.ts'
+import { isSalted, withSalt } from './tenant.ts'
 import { WholeRelay } from './whole-relay.ts'
 
 /** One prompt as it goes to one provider, and how the answer comes back to the client. */
@@ -97,9 +100,13 @@ function passes({ family, name, convertible }: Operation, provider: Provider): b
   return family === familyOf(provider) && name !== 'responses' && !foreign
 }
 
-function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation {
-  const { operation, prompt, receivedHash } = call
-  const body = forwardable(prompt, shape, route.model)
+function passedOn({ call, shape, route, provider, maxBytes }: TranslateInput): Translation {
+  const { operation, prompt, receivedHash, tenant, model, receipt } = call
+  const salted = isSalted(model, provider, operation)
+  const body = forwardable(prompt, shape, {
+    model: route.model,
+    edits: (bytes, members) => tenant.edits(bytes, members, salted),
+  })
   const hash = body === prompt ? receivedHash : null
   shape.body.drop()
   return {
@@ -116,6 +123,7 @@ function passedOn({ call, shape, route, maxBytes }: TranslateInput): Translation
         maxBytes,
         wire: operation.wire,
         answers: shape.form?.answers ?? operation.answers,
+        padding: model.padding ? { pad, onApplied: () => receipt.padded(PADDING_BLOCK) } : null,
         ...hooks(call, route, { session, hash: () => hash ?? bodyHash(body) }),
       }),
   }
@@ -133,10 +141,11 @@ function converted({
   target,
 }: TranslateInput): Translation {
   const dialect = dialectOf(provider)
-  const request: CanonicalRequest = call.operation.dialect.decode(shape.body.get())
+  const request: CanonicalRequest = call.operation.dialect.decode(valueOf(call, shape))
   const at: Target = { ...target, model: route.model }
   const { path, headers, body: bytes } = dialect.encode(request, at)
-  const body = new Sensitive(bytes)
+  const salted = isSalted(call.model, provider, call.operation)
+  const body = new Sensitive(salted ? withSalt(bytes, call.tenant.salt()) : bytes)
   return {
     path,
     headers,
@@ -158,7 +167,7 @@ function retelling(
   { call, shape, route, provider, maxBytes, target }: TranslateInput,
   tell: Telling,
 ): Translation {
-  const { request, answer } = tell(shape.body.get(), { ...target, model: route.model })
+  const { request, answer } = tell(valueOf(call, shape), { ...target, model: route.model })
   const { path, headers, body: bytes } = request
   const body = new Sensitive(bytes)
   return {
@@ -175,6 +184,10 @@ function retelling(
       }),
   }
 }
+
+/** What the gateway consumes itself never reaches a provider, in whatever dialect, and neither do a client's names. */
+const valueOf = ({ prompt, tenant }: PromptCall, shape: Shape): JsonValue =>
+  readable(prompt, shape, (bytes, members) => tenant.edits(bytes, members, false))
 
 interface Sent {
   readonly session: SessionId | null

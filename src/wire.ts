@@ -1,6 +1,7 @@
 import { anthropicMessages } from './dialects/anthropic/client.ts'
 import type { ErrorCode } from './errors.ts'
 import { errorBody } from './errors.ts'
+import { failureStatus, hasAnthropicContent, hasOpenAiContent } from './first-content.ts'
 import { jsonMembers } from './json-members.ts'
 
 /** Token counts as the provider states them. */
@@ -21,6 +22,10 @@ export interface Wire {
   readonly isDone: (data: Buffer) => boolean
   /** Whether the provider says here that it failed. */
   readonly isFailure: (data: Buffer) => boolean
+  /** The HTTP status that such a failure would have had. */
+  readonly failureStatus: (data: Buffer) => number
+  /** Whether a client has something of the answer after this, so that no other provider may begin anew. */
+  readonly hasContent: (data: Buffer) => boolean
   /** Text without which data holds no counts; it spares reading most frames. */
   readonly usageMark: Buffer
   /** Null where it is no JSON object. */
@@ -39,6 +44,8 @@ const startsWith = (bytes: Buffer, prefix: Buffer): boolean =>
 export const OPENAI_WIRE: Wire = {
   isDone: (data) => data.length === DONE.length && startsWith(data, DONE),
   isFailure: (data) => startsWith(data, OPENAI_ERROR),
+  failureStatus,
+  hasContent: hasOpenAiContent,
   usageMark: USAGE,
   facts: (json) => factsOf(json, 'prompt_tokens', 'completion_tokens'),
   failure: (code) => `data: ${errorBody(code)}\n\n`,
@@ -61,6 +68,8 @@ const head = (data: Buffer): string => data.toString('latin1', 0, 64)
 export const ANTHROPIC_WIRE: Wire = {
   isDone: (data) => STOP.test(head(data)),
   isFailure: (data) => ERROR.test(head(data)),
+  failureStatus,
+  hasContent: hasAnthropicContent,
   usageMark: USAGE,
   facts: anthropicFacts,
   failure: (code) =>

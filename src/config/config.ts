@@ -55,7 +55,17 @@ export interface Route {
 
 export interface Model {
   readonly name: ModelName
+  /** Other names that clients may ask for it by. */
+  readonly aliases: readonly ModelName[]
   readonly confidentiality: Confidentiality
+  /** Among routes of one priority: drawn by weight, or the one that answered soonest of late. */
+  readonly order: 'weighted' | 'latency'
+  /** `key`: the draw among routes of one priority comes out the same for one key. */
+  readonly sticky: 'none' | 'key'
+  /** Whether frames of streams are filled up, so that their sizes do not give token lengths away. */
+  readonly padding: boolean
+  /** Whether attested providers are told to keep the caches of teams apart. */
+  readonly cacheSalt: boolean
   readonly routes: readonly Route[]
 }
 
@@ -84,6 +94,8 @@ export interface Config {
   readonly sessions: ConfigFile['sessions']
   readonly providers: ReadonlyMap<ProviderId, Provider>
   readonly models: ReadonlyMap<string, Model>
+  /** Models by their aliases. */
+  readonly aliases: ReadonlyMap<string, Model>
   readonly keys: readonly Key[]
 }
 

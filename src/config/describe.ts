@@ -26,7 +26,7 @@ export function describeConfig(config: Config): string[] {
       ? 'Refuses to start where the self-check finds that the process could retain prompts.'
       : 'UNPROVEN: starts even where the self-check fails; what it found is attested for clients to judge.',
     ...[...config.providers.values()].flatMap(describeProvider),
-    ...[...config.models.values()].map(describeModel),
+    ...[...config.models.values()].flatMap(describeModel),
     ...config.keys.map(
       ({ id, team, models, plainModels }) =>
         `Key ${id} of team ${team} may use ${models === '*' ? 'every model' : [...models].join(', ')}` +
@@ -61,15 +61,35 @@ function describeProvider(provider: Provider): string[] {
   ]
 }
 
-function describeModel({ name, confidentiality, routes }: Model): string {
+function describeModel(model: Model): string[] {
+  const { name, aliases, confidentiality, padding, cacheSalt } = model
+  const attested = confidentiality === 'attested'
+  return [
+    describeRoutes(model),
+    ...(aliases.length === 0 ? [] : [`Model ${name} can be asked for as ${aliases.join(', ')}.`]),
+    ...(attested && !padding
+      ? [`Model ${name}: UNPROVEN, sizes of frames give the lengths of tokens away.`]
+      : []),
+    ...(attested && !cacheSalt
+      ? [`Model ${name}: UNPROVEN, whether teams share a cache is the provider's choice.`]
+      : []),
+  ]
+}
+
+function describeRoutes({ name, confidentiality, routes, order: by, sticky }: Model): string {
   const priorities = Map.groupBy(routes, ({ priority }) => priority)
   const order = [...priorities]
     .toSorted(([left], [right]) => left - right)
     .map(([, equal]) => describeEqual(equal))
     .join(', then ')
+  const how = [
+    ...(by === 'latency' ? ['the soonest first'] : []),
+    ...(sticky === 'key' ? ['the same for one key'] : []),
+  ]
+  const routed = how.length === 0 ? order : `${order} (${how.join(', ')})`
   return confidentiality === 'attested'
-    ? `Model ${name} is served by verified TEEs alone: ${order}.`
-    : `Model ${name} is served without a TEE: ${order}.`
+    ? `Model ${name} is served by verified TEEs alone: ${routed}.`
+    : `Model ${name} is served without a TEE: ${routed}.`
 }
 
 /** Routes of one priority with their odds. */

@@ -42,6 +42,7 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const reader = new Reader(problems, env, readFile)
   const providers = reader.providers(file)
   const models = reader.models(file, providers)
+  const aliases = reader.aliases(models)
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
   if (problems.length > 0) throw new ConfigError(problems)
@@ -60,7 +61,7 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
     receipts,
     sessions,
   }
-  return { digest, ...sections, providers, models, keys }
+  return { digest, ...sections, providers, models, aliases, keys }
 }
 
 /** Collects problems instead of stopping at the first, so that one run shows them all. */
@@ -126,9 +127,23 @@ class Reader {
           this.#problem(`models.${index}.routes.${at}.model`, 'the provider proves another model')
         }
       }
-      models.set(entry.name, entry)
+      models.set(entry.name, modelOf(entry))
     }
     return models
+  }
+
+  /** One name must mean one model, whichever way it is written. */
+  aliases(models: ReadonlyMap<string, Model>): ReadonlyMap<string, Model> {
+    const aliases = new Map<string, Model>()
+    for (const [at, model] of [...models.values()].entries()) {
+      for (const [index, alias] of model.aliases.entries()) {
+        if (models.has(alias) || aliases.has(alias)) {
+          this.#problem(`models.${at}.aliases.${index}`, 'another model has this name')
+        }
+        aliases.set(alias, model)
+      }
+    }
+    return aliases
   }
 
   keys(file: ConfigFile, models: ReadonlyMap<string, Model>): readonly Key[] {
@@ -224,6 +239,18 @@ function releaseProblem(kind: AttestedEntry['kind'], { release }: ProviderPolicy
     return release === 'any' ? 'name the repository whose releases are wanted under release' : null
   }
   return release === 'any' ? null : 'a provider of this kind shows no release that could be wanted'
+}
+
+function modelOf({
+  cache_salt: cacheSalt,
+  padding,
+  ...entry
+}: ConfigFile['models'][number]): Model {
+  return {
+    ...entry,
+    padding: (padding ?? (entry.confidentiality === 'attested' ? 'on' : 'off')) === 'on',
+    cacheSalt: cacheSalt === 'on',
+  }
 }
 
 type AttestedEntry = Exclude<ConfigFile['providers'][number], PlainEntry>

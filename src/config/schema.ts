@@ -78,7 +78,11 @@ const limits = z.strictObject({
     .default(32 << 20),
   connect_seconds: seconds(1, 60, 10),
   first_byte_seconds: seconds(1, 3600, 300),
+  first_token_seconds: seconds(1, 3600, 300),
   idle_seconds: seconds(1, 3600, 120),
+  total_seconds: seconds(1, 86_400, 600).nullable().default(null),
+  keep_alive_seconds: seconds(0, 3600, 15),
+  retry_budget_seconds: seconds(0, 60, 2),
   drain_seconds: seconds(1, 3600, 30),
   connections_per_provider: z.number().int().min(1).max(4096).default(256),
 })
@@ -207,7 +211,12 @@ const bedrockProvider = z
 
 const model = z.strictObject({
   name: modelName,
+  aliases: z.array(modelName).max(64).default([]),
   confidentiality: z.enum(['attested', 'plain']),
+  order: z.enum(['weighted', 'latency']).default('weighted'),
+  sticky: z.enum(['none', 'key']).default('none'),
+  padding: z.enum(['on', 'off']).optional(),
+  cache_salt: z.enum(['on', 'off']).default('on'),
   routes: z
     .array(
       z.strictObject({

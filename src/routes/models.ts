@@ -6,41 +6,42 @@ import { GatewayError } from '../errors.ts'
 import { pathParameter } from './parameters.ts'
 import { speaksAnthropic } from './dialect.ts'
 
-const modelObject = ({ name }: Model) => ({
-  id: name,
+const modelObject = (id: string) => ({
+  id,
   object: 'model',
   created: 0,
   owned_by: 'vouchgate',
 })
 
 /** https://docs.anthropic.com/en/api/models-list; the release date of a model is not known here. */
-const anthropicModel = ({ name }: Model) => ({
+const anthropicModel = (id: string) => ({
   type: 'model',
-  id: name,
-  display_name: name,
+  id,
+  display_name: id,
   created_at: '1970-01-01T00:00:00Z',
 })
 
 /** One page: whatever limit was asked for, there is nothing after it. */
-const anthropicList = (models: readonly Model[]) => ({
-  data: models.map(anthropicModel),
+const anthropicList = (names: readonly string[]) => ({
+  data: names.map(anthropicModel),
   has_more: false,
-  first_id: models[0]?.name ?? null,
-  last_id: models.at(-1)?.name ?? null,
+  first_id: names[0] ?? null,
+  last_id: names.at(-1) ?? null,
 })
 
-/** `GET /v1/models`: what this key may use, and nothing else. In Anthropic's shape for its clients. */
+const namesOf = ({ name, aliases }: Model): readonly string[] => [name, ...aliases]
+
+/** `GET /v1/models`: what this key may use, by every name, and nothing else. In Anthropic's shape for its clients. */
 export const listModels = (context: Context) => async (request: FastifyRequest) => {
-  const models = usableModels(context.config, context.principals.get(request.raw))
-  if (speaksAnthropic(request)) return anthropicList(models)
-  return { object: 'list', data: models.map(modelObject) }
+  const names = usableModels(context.config, context.principals.get(request.raw)).flatMap(namesOf)
+  if (speaksAnthropic(request)) return anthropicList(names)
+  return { object: 'list', data: names.map(modelObject) }
 }
 
 /** `GET /v1/models/*`: the id may contain slashes, encoded or not. */
 export const getModel = (context: Context) => async (request: FastifyRequest) => {
   const usable = usableModels(context.config, context.principals.get(request.raw))
   const id = pathParameter(request.params, '*')
-  const model = usable.find(({ name }) => name === id)
-  if (model === undefined) throw new GatewayError('model_not_found')
-  return speaksAnthropic(request) ? anthropicModel(model) : modelObject(model)
+  if (!usable.flatMap(namesOf).includes(id)) throw new GatewayError('model_not_found')
+  return speaksAnthropic(request) ? anthropicModel(id) : modelObject(id)
 }

@@ -244,7 +244,6 @@ describe('a request', () => {
       extra: {
         user: 'u',
         stream_options: { include_usage: true },
-        provider: { order: ['a'] },
       },
     })
   })

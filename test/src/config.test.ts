@@ -102,6 +102,11 @@ test.each([
     'models.3.routes.0.provider',
   ],
   ['a model listed twice', set('models.1.name', 'secure'), 'models.1.name'],
+  ['an alias that is a model', set('models.0.aliases', ['resilient']), 'models.0.aliases.0'],
+  ['an alias that is its own name', set('models.0.aliases', ['secure']), 'models.0.aliases.0'],
+  ['an alias given twice', set('models.0.aliases', ['a', 'a']), 'models.0.aliases.1'],
+  ['a boolean for padding', set('models.0.padding', true), 'models.0.padding'],
+  ['an unknown order', set('models.0.order', 'price'), 'models.0.order'],
   ['a key for an unknown model', set('keys.2.models', ['nothing']), 'keys.2.models.0'],
   ['a key that is no digest', set('keys.0.sha256', 'sk-live-secret'), 'keys.0.sha256'],
   ['a boolean for a security choice', set('keys.0.plain_models', true), 'keys.0.plain_models'],
@@ -110,6 +115,20 @@ test.each([
   expect(problems.map((problem) => problem.path)).toContain(path)
   expect(JSON.stringify(problems)).not.toContain('sk-live')
   expect(problems.every(({ hint }) => hint.length > 5)).toBe(true)
+})
+
+test('frames of attested models are padded unless the file says otherwise', () => {
+  const padded = (text: string) => [...read(text).models.values()].map(({ padding }) => padding)
+  expect(padded(asText(file()))).toEqual([true, true, true, false, false, true])
+  expect(padded(set('models.0.padding', 'off'))[0]).toBe(false)
+  expect(padded(set('models.3.padding', 'on'))[3]).toBe(true)
+})
+
+test('the description says what streams and caches give away', () => {
+  const sentences = (text: string) => describeConfig(read(text)).join('\n')
+  expect(sentences(asText(file()))).not.toMatch(/Model secure.*UNPROVEN/)
+  expect(sentences(set('models.0.padding', 'off'))).toMatch(/Model secure: UNPROVEN, .*token/)
+  expect(sentences(set('models.0.cache_salt', 'off'))).toMatch(/Model secure: UNPROVEN, .*cache/)
 })
 
 test('a reference that leads nowhere is reported', () => {

@@ -39,6 +39,7 @@ beforeAll(async () => {
         {
           name: 'tool-model',
           confidentiality: 'plain',
+          padding: 'on',
           routes: [{ provider: 'tools', model: 'tool-model' }],
         },
       ],

@@ -135,7 +135,12 @@ describe('members of a JSON object', () => {
         const document = { ...rest, provider, model: 'a', messages: [], tail: extra }
         const prompt = new Sensitive(Buffer.from(JSON.stringify(document, null, indent)))
         const sent = JSON.parse(
-          expose(forwardable(prompt, readShape(prompt, operation('chat')), 'b')).toString(),
+          expose(
+            forwardable(prompt, readShape(prompt, operation('chat')), {
+              model: 'b',
+              edits: () => [],
+            }),
+          ).toString(),
         )
         const { provider: _____, ...without } = document
         expect(sent).toEqual(JSON.parse(JSON.stringify({ ...without, model: 'b' })))
@@ -160,10 +165,10 @@ describe('the tap on a stream', () => {
         if (done) break
       }
       expect(Buffer.concat(parts).toString()).toBe(wanted)
-      expect([tap.chatId, tap.usage, tap.failed]).toEqual([
+      expect([tap.chatId, tap.usage, tap.failure]).toEqual([
         'chatcmpl-9',
         { prompt: 3, completion: 5 },
-        false,
+        null,
       ])
     }
   })
@@ -188,7 +193,7 @@ describe('the tap on a stream', () => {
   test('knows a provider’s own error event', () => {
     const tap = new SseTap(OPENAI_WIRE)
     tap.push(Buffer.from('data: {"error":{"message":"m"}}\n\n'))
-    expect(tap.failed).toBe(true)
+    expect(tap.failure).toBe('upstream_error')
   })
 
   test('takes no fact from what is no object', () => {
@@ -202,7 +207,12 @@ describe('the tap on a stream', () => {
 
 const model = (confidentiality: Model['confidentiality']): Model => ({
   name: mint('m', isModelName),
+  aliases: [],
   confidentiality,
+  order: 'weighted',
+  sticky: 'none',
+  padding: true,
+  cacheSalt: true,
   routes: [],
 })
 const key = (sha256: CredentialDigest, plainModels: Key['plainModels']): Key => ({

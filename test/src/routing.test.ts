@@ -13,6 +13,8 @@ import {
   type SessionId,
 } from '../../src/ids.ts'
 import type { LogEvent } from '../../src/log.ts'
+import type { Wishes } from '../../src/plan.ts'
+import { RouteTimes } from '../../src/route-times.ts'
 import { Routing } from '../../src/routing.ts'
 import type { ProviderState } from '../../src/session-slot.ts'
 import { Breaker } from '../../src/upstream/breaker.ts'
@@ -42,28 +44,44 @@ const standing = (state: ProviderState['state']): ProviderState => ({
   breaker: 'closed',
 })
 
+const NO_WISHES: Wishes = { first: [], sort: null, sticky: null, fallbacks: true }
+
 interface Given {
   readonly states?: Readonly<Record<string, ProviderState['state']>>
   readonly current?: Readonly<Record<string, SessionId>>
   readonly draws?: readonly number[]
+  /** By which the clock of measurements moves on whenever it is looked at. */
+  readonly stepMs?: number
 }
 
 function routing(given: Given = {}) {
   const serving = new ServingBreakers({ clock, log: () => undefined })
   let draw = 0
+  let now = 0
+  const times = new RouteTimes(() => (now += given.stepMs ?? 0))
   const known = new Routing({
     sessions: {
       state: (provider) => standing(given.states?.[provider] ?? 'verified'),
       current: (provider) => [given.current?.[provider] ?? []].flat(),
     },
     serving,
+    times,
     random: () => given.draws?.[draw++] ?? 0,
   })
+  const wished = (routes: readonly Route[], wishes: Partial<Wishes>) =>
+    known
+      .order({
+        routes,
+        access: attested(),
+        required: true,
+        wishes: { ...NO_WISHES, ...wishes },
+      })
+      .map(({ provider }) => String(provider))
   const order = (routes: readonly Route[], pinned: ReadonlySet<SessionId> | null = null) =>
     known
-      .order({ routes, access: attested(pinned), required: true })
+      .order({ routes, access: attested(pinned), required: true, wishes: NO_WISHES })
       .map(({ provider }) => String(provider))
-  return { known, serving, order }
+  return { known, serving, order, wished, times }
 }
 
 describe('the order of routes', () => {
@@ -121,7 +139,16 @@ describe('the order of routes', () => {
       throw new Error('no ids')
     }
     const routes = [route('a'), route('b')]
-    const model: Model = { name, confidentiality: 'plain', routes }
+    const model: Model = {
+      name,
+      aliases: [],
+      confidentiality: 'plain',
+      order: 'weighted',
+      sticky: 'none',
+      padding: false,
+      cacheSalt: true,
+      routes,
+    }
     const consent = consentToPlaintext(model, {
       id: key,
       team,
@@ -131,7 +158,7 @@ describe('the order of routes', () => {
     })
     const access = { confidentiality: 'plain', consent } as const
     const { known } = routing({ states: { a: 'refused' } })
-    expect(known.order({ routes, access, required: false })).toEqual(routes)
+    expect(known.order({ routes, access, required: false, wishes: NO_WISHES })).toEqual(routes)
   })
 
   test('is always a permutation of what was planned', () => {
@@ -162,6 +189,82 @@ describe('the order of routes', () => {
       if (order([route('a', { weight: 9 }), route('b', { weight: 1 })])[0] === 'a') first++
     }
     expect(first).toBe(900)
+  })
+})
+
+describe('what is wished of the order', () => {
+  const [a, b, c] = [route('a'), route('b'), route('c')]
+
+  test('latency puts the route first that answered soonest, unknown ones before it', () => {
+    const { wished, times } = routing()
+    times.answered(a, 30, null)
+    times.answered(b, 10, null)
+    expect(wished([a, b, c], { sort: 'latency' })).toEqual(['c', 'b', 'a'])
+  })
+
+  test('averages move with each answer', () => {
+    const { times } = routing()
+    times.answered(a, 100, 1000)
+    times.answered(a, 200, 2000)
+    expect([times.firstByteMs(a), times.rate(a)]).toEqual([130, 1300])
+    times.answered(a, 130, null)
+    expect(times.rate(a)).toBe(1300)
+  })
+
+  test('what was measured long ago is forgotten', () => {
+    const { times } = routing({ stepMs: 300_001 })
+    times.answered(a, 100, 1000)
+    expect([times.firstByteMs(a), times.rate(a)]).toEqual([null, null])
+  })
+
+  test('throughput puts the fastest first', () => {
+    const { wished, times } = routing()
+    times.answered(a, 1, 1000)
+    times.answered(b, 9, 9000)
+    expect(wished([a, b], { sort: 'throughput' })).toEqual(['b', 'a'])
+  })
+
+  test('no price is known, so that price changes nothing', () => {
+    expect(routing().wished([a, b], { sort: 'price' })).toEqual(['a', 'b'])
+  })
+
+  test('a sort stays within a priority', () => {
+    const { wished, times } = routing()
+    times.answered(a, 30, null)
+    times.answered(b, 10, null)
+    expect(wished([a, route('b', { priority: 1 })], { sort: 'latency' })).toEqual(['a', 'b'])
+  })
+
+  test('named providers come first, whatever their priority', () => {
+    const routes = [a, b, route('c', { priority: 5 })]
+    expect(routing().wished(routes, { first: ['c', 'unknown', 'b'] })).toEqual(['c', 'b', 'a'])
+  })
+
+  test('a key keeps its order, and a route that goes away moves no other', () => {
+    const routes = ['a', 'b', 'c', 'd', 'e'].map((name) => route(name))
+    const { wished } = routing({ draws: [0.9, 0.1, 0.5] })
+    for (let key = 0; key < 50; key++) {
+      const sticky = `key-${key}`
+      const all = wished(routes, { sticky })
+      expect(wished(routes.toReversed(), { sticky })).toEqual(all)
+      const [, ...others] = all
+      expect(
+        wished(
+          routes.filter(({ provider }) => provider !== all[0]),
+          { sticky },
+        ),
+      ).toEqual(others)
+    }
+  })
+
+  test('keys spread by weight', () => {
+    const { wished } = routing()
+    let heavy = 0
+    for (let key = 0; key < 2000; key++) {
+      const [first] = wished([route('a', { weight: 3 }), b], { sticky: `key-${key}` })
+      if (first === 'a') heavy++
+    }
+    expect(Math.abs(heavy - 1500)).toBeLessThan(100)
   })
 })
 

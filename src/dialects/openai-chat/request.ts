@@ -10,7 +10,6 @@ import type {
 } from '../canonical.ts'
 import {
   isObject,
-  mustBeShallow,
   mustObject,
   mustText,
   mustWord,
@@ -81,15 +80,8 @@ export function readRequest(value: Json): CanonicalRequest {
     reasoning: readWish(body),
     logprobs: readLogprobs(body),
     streamUsage: optionalBoolean(options['include_usage']) ?? false,
-    extra: { ...otherMembers(body, KNOWN), ...ownProvider(body['provider']) },
+    extra: otherMembers(body, KNOWN),
   }
-}
-
-/** `provider` is OpenRouter's, apart from the constraints that are for the gateway. */
-function ownProvider(provider: Json): JsonObject {
-  if (!isObject(provider)) return {}
-  const own = Object.entries(provider).filter(([name]) => !name.startsWith('aci_'))
-  return own.length === 0 ? {} : { provider: mustBeShallow(Object.fromEntries(own)) }
 }
 
 const given = (value: Json): boolean => value !== undefined && value !== null
