@@ -1,4 +1,4 @@
-import { DIALECT_SUITES } from './steps-dialects.ts'
+import { DIALECT_SUITES, ENDPOINTS } from './steps-dialects.ts'
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
@@ -23,8 +23,6 @@ const QUOTES = ['quote-refusals', 'memo', 'policy', 'parsers', 'pcs', 'collatera
   (name) => `test/attestation/${name}`,
 )
 
-const ENDPOINTS = ['test/src/endpoints.test.ts']
-
 /** Which tests judge which sources, by the first prefix that fits. Every `throw` of a coded error below a prefix is removed in turn. */
 export const SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
   ['attestation/eventlog', ['test/attestation/eventlog']],
@@ -47,11 +45,6 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/verified-fetch.ts', ['test/client']],
   ['client/verify-gateway.ts', ['test/client']],
   ...SESSION_SUITES,
-  ['src/dialects/cohere/openai.ts', ENDPOINTS],
-  ['src/form.ts', ENDPOINTS],
-  ['src/form-shape.ts', ENDPOINTS],
-  ['src/whole-relay.ts', ENDPOINTS],
-  ['src/routes/stateful.ts', ENDPOINTS],
   ...REQUEST_SUITES,
   ...DIALECT_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
