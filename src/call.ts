@@ -1,18 +1,23 @@
 import type { Clock } from '@vouchgate/attestation'
 import type { Enclave } from '../enclave/index.ts'
-import type { Config, Model } from './config/index.ts'
+import type { Config, Model, Route } from './config/index.ts'
 import type { GatewayError } from './errors.ts'
 import type { ModelName, ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
 import type { Principal } from './keys.ts'
 import type { Logger } from './log.ts'
+import { meter } from './metering.ts'
 import type { Metrics } from './metrics.ts'
 import { bodyHash, promptBytes, type Prompt } from './prompt.ts'
 import type { Operation } from './operations.ts'
+import { usdText } from './prices/cost.ts'
+import type { Prices } from './prices/prices.ts'
 import type { ReceiptStore } from './receipt-store.ts'
 import { ReceiptBuilder } from './receipts.ts'
 import type { Answer } from './relay.ts'
 import type { Routing } from './routing.ts'
 import type { ClientResponse } from './response.ts'
+import type { PromptTrace } from './telemetry/prompt-trace.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
@@ -26,6 +31,8 @@ export interface Pipeline {
   readonly receipts: ReceiptStore
   readonly log: Logger
   readonly metrics: Metrics
+  readonly prices: Prices
+  readonly telemetry: Telemetry
   readonly random: Random
 }
 
@@ -52,7 +59,10 @@ export class PromptCall {
   /** `sha256:<hex>` of the body as it arrived. */
   readonly receivedHash: string
   readonly #pipeline: Pipeline
+  /** Null where no telemetry is wanted. */
+  readonly #trace: PromptTrace | null
   #model: ModelName | null = null
+  #route: Route | null = null
   #sealed = false
 
   constructor(pipeline: Pipeline, fields: PromptCallFields) {
@@ -64,6 +74,7 @@ export class PromptCall {
     this.response = fields.response
     this.signal = fields.signal
     this.receivedHash = bodyHash(fields.prompt)
+    this.#trace = pipeline.telemetry.prompt(fields.operation.name)
     this.receipt = new ReceiptBuilder(fields.receiptId, this.receivedHash)
   }
 
@@ -74,6 +85,14 @@ export class PromptCall {
   /** Only a configured model's name may be logged; what a client asks for can be anything. */
   admitted(model: Model): void {
     this.#model = model.name
+    this.#trace?.admitted(model)
+  }
+
+  /** This provider is asked next. */
+  attempting(route: Route): void {
+    this.receipt.retrying()
+    this.#route = route
+    this.#trace?.attempting(route.provider)
   }
 
   abandoned(provider: ProviderId, error: GatewayError): void {
@@ -85,6 +104,7 @@ export class PromptCall {
       error instanceof VerificationRefused ? error.reason : null,
     )
     metrics.add('vouchgate_attempts_failed_total', { provider, code })
+    this.#trace?.abandoned(code)
     log({ event: 'attempt_failed', request: this.requestId, provider, code })
   }
 
@@ -94,14 +114,16 @@ export class PromptCall {
     this.#sealed = true
     const { enclave, receipts, clock, log, metrics } = this.#pipeline
     const { end, code, chatId, usage } = answer
+    // Before the receipt, without which there may be no answer: it has cost the same.
+    const costMicroUsd = this.#meter(answer)
+    this.#trace?.end({ end, code, usage, costMicroUsd })
+    if (costMicroUsd !== null) {
+      this.response.lateHeader('x-vouchgate-cost-usd', usdText(costMicroUsd))
+    }
     if (chatId !== null) this.receipt.answeredAs(chatId)
     const receipt = enclave.sign(this.receipt.finish(returnedHash, end, clock.now()))
     receipts.add(receipt, this.principal.sha256, this.receipt.session)
     metrics.add('vouchgate_prompts_total', { end, code: code ?? 'none' })
-    if (usage !== null) {
-      metrics.add('vouchgate_tokens_total', { kind: 'prompt' }, usage.prompt)
-      metrics.add('vouchgate_tokens_total', { kind: 'completion' }, usage.completion)
-    }
     log({
       event: 'prompt_done',
       request: this.requestId,
@@ -114,5 +136,14 @@ export class PromptCall {
       requestBytes: promptBytes(this.prompt),
       responseBytes: this.response.bytes,
     })
+  }
+
+  /** Nothing where no prompt was sent. */
+  #meter(answer: Answer): number | null {
+    const { principal, requestId: request } = this
+    const model = this.#model
+    const route = this.#route
+    if (model === null || route === null || !this.receipt.sent) return null
+    return meter(this.#pipeline, { request, principal, model, route, answer })
   }
 }

@@ -44,7 +44,7 @@ async function firstAnswer(
       last = weightier(last, pipeline.routing.leftAlone(route))
       continue
     }
-    call.receipt.retrying()
+    call.attempting(route)
     let served: Served = 'neither'
     try {
       await new Attempt(pipeline, call, shape, route).run(planned.access)

@@ -1,11 +1,5 @@
-import {
-  trustedRoot,
-  type BootDocument,
-  type Clock,
-  type TrustedRoot,
-} from '@vouchgate/attestation'
+import type { BootDocument, Clock } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
-import { pcsFetch } from '../client/collateral.ts'
 import {
   configfsTsmSource,
   dstackSource,
@@ -14,32 +8,26 @@ import {
   type Fact,
   type QuoteSource,
 } from '../enclave/index.ts'
+import { openAdmin, type Admin } from './admin.ts'
 import { buildApp, type App } from './app.ts'
 import { captureFolder } from './captures.ts'
-import { CollateralService, type CollateralServiceOptions } from './collateral.ts'
 import { isAttested, type Config } from './config/index.ts'
+import { collateralService } from './configured-collateral.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
 import { keptSessions } from './kept.ts'
 import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
+import { Prices } from './prices/prices.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
-import {
-  attestedFetch,
-  certificateFetch,
-  configuredFetch,
-  webFetch,
-} from '../client/evidence-fetch.ts'
-import { amdService } from './amd/kds.ts'
-import { nvidiaSources } from './nvidia/sources.ts'
-import { nvidiaDocuments } from './nvidia/gpus.ts'
-import { releaseService } from './providers/releases.ts'
 import { ChutesTokenPools } from './providers/chutes-tokens.ts'
+import { collectors } from './providers/collectors.ts'
 import { ATTESTED_KINDS, sealFor } from './providers/kinds.ts'
 import { verifyProvider } from './providers/verify.ts'
+import { Telemetry } from './telemetry/telemetry.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
 import { connectAttempts } from './upstream/nodes.ts'
@@ -68,6 +56,8 @@ export interface GatewayOptions {
 export interface Gateway {
   /** `https://host:port` as listened on. */
   readonly url: string
+  /** `http://host:port` of the admin listener, null where there is none. */
+  readonly adminUrl: string | null
   keysetDigest(): string
   /** PEM of the current self-signed certificate, for clients that pin instead of verifying. */
   certificate(): string
@@ -114,10 +104,20 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const context = await buildContext(options, enclave)
   const app = buildApp(context)
-  const url = await app.listen({ host: config.listen.host, port: config.listen.port })
-  const running = new RunningGateway({ context, app, url, tickMs: options.tickMs ?? 1000 })
+  const admin = await openAdmin(context)
+  const url = await listen(app, config, admin)
+  const running = new RunningGateway({ context, app, url, admin, tickMs: options.tickMs ?? 1000 })
   log({ event: 'started', port: Number(new URL(url).port), providers: config.providers.size })
   return running
+}
+
+async function listen(app: App, { listen: at }: Config, admin: Admin | null): Promise<string> {
+  try {
+    return await app.listen({ host: at.host, port: at.port })
+  } catch (error) {
+    await admin?.close()
+    throw error
+  }
 }
 
 function bootDocument({
@@ -145,20 +145,13 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
   const attested = [...config.providers.values()].filter(isAttested)
   const timeoutMs = limits.connectMs
-  const configured = configuredFetch(timeoutMs)
-  const collecting = {
-    pcs: collateral.source,
-    weigh: collateral.weigh,
-    attested: attestedFetch(timeoutMs),
-    web: webFetch(timeoutMs),
-    certificate: certificateFetch(timeoutMs),
-    gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
-    amd: amdService({ url: config.amd.kds_url, fetch: configured, clock }),
-    releases: releaseService({ url: config.releases.url, fetch: configured, clock }),
+  const collecting = await collectors(config, {
+    collateral,
     clock,
     random,
+    timeoutMs,
     ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),
-  }
+  })
   const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs }) }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
     verify: (provider) => verifyProvider(provider, collecting),
@@ -186,7 +179,22 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
   const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
-  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics, random }
+  const measured = {
+    metrics,
+    prices: new Prices(config),
+    telemetry: new Telemetry(config.telemetry),
+  }
+  const pipeline = {
+    config,
+    clock,
+    enclave,
+    upstreams,
+    routing,
+    receipts,
+    log,
+    ...measured,
+    random,
+  }
   const kept = { sessions, store, sessionFile, serving, collateral }
   const principals = new Principals()
   return { ...pipeline, ...kept, keys, principals, running: new RunningPrompts() }
@@ -199,32 +207,11 @@ const channelLimits = ({ limits }: Config): ChannelLimits => ({
   connections: limits.connections_per_provider,
 })
 
-/** With what the bundle holds; the rest is fetched when it is first asked for. */
-async function collateralService(
-  { collateral, limits, providers }: Config,
-  shared: Pick<CollateralServiceOptions, 'clock' | 'jitter' | 'log' | 'metrics'>,
-): Promise<CollateralService> {
-  const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
-  const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
-  const policies = [...providers.values()].flatMap((each) =>
-    !isAttested(each) || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
-  )
-  const roots = await Promise.all(policies.map(trustedRoot))
-  const service = new CollateralService({ ...shared, fetch, testRoots: testRoots(roots) })
-  await service.load(bundle)
-  return service
-}
-
-const testRoots = (roots: readonly TrustedRoot[]): TrustedRoot[] => [
-  ...new Map(
-    roots.filter(({ kind }) => kind === 'test-pki').map((root) => [root.sha256, root]),
-  ).values(),
-]
-
 interface Parts {
   readonly context: Context
   readonly app: App
   readonly url: string
+  readonly admin: Admin | null
   readonly tickMs: number
 }
 
@@ -232,16 +219,22 @@ class RunningGateway implements Gateway {
   readonly url: string
   readonly #context: Context
   readonly #app: App
+  readonly #admin: Admin | null
   readonly #timer: NodeJS.Timeout
   #closing: Promise<void> | null = null
 
-  constructor({ context, app, url, tickMs }: Parts) {
+  constructor({ context, app, url, admin, tickMs }: Parts) {
     this.url = url
     this.#context = context
     this.#app = app
+    this.#admin = admin
     // Prewarm: the first tick verifies every provider before anyone asks.
     void this.tick()
     this.#timer = setInterval(() => void this.tick(), tickMs)
+  }
+
+  get adminUrl(): string | null {
+    return this.#admin?.url ?? null
   }
 
   keysetDigest(): string {
@@ -278,7 +271,7 @@ class RunningGateway implements Gateway {
   }
 
   async #drain(): Promise<void> {
-    const { running, sessions, sessionFile, upstreams, log, config } = this.#context
+    const { running, sessions, sessionFile, upstreams, log, config, telemetry } = this.#context
     log({ event: 'draining', inFlight: running.size })
     clearInterval(this.#timer)
     running.drain()
@@ -294,6 +287,7 @@ class RunningGateway implements Gateway {
     sessions.close()
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
     sessionFile?.close()
+    await Promise.all([this.#admin?.close(), telemetry.close()])
     log({ event: 'stopped' })
   }
 }

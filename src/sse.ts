@@ -1,4 +1,5 @@
-import type { Usage, Wire } from './wire.ts'
+import type { CanonicalUsage } from './dialects/canonical.ts'
+import type { Wire } from './wire.ts'
 
 const MAX_LINE = 1 << 20
 const EMPTY = Buffer.alloc(0)
@@ -23,22 +24,24 @@ export interface Passed {
  */
 export class SseTap {
   readonly #wire: Wire
+  readonly #facts: ReturnType<Wire['facts']>
   #held: Buffer = EMPTY
   /** Within a line that was too long to hold, and has passed unread. */
   #skipping = false
   #chatId: string | null = null
-  #usage: Usage | null = null
+  #usage: CanonicalUsage | null = null
   #failed = false
 
   constructor(wire: Wire) {
     this.#wire = wire
+    this.#facts = wire.facts()
   }
 
   get chatId(): string | null {
     return this.#chatId
   }
 
-  get usage(): Usage | null {
+  get usage(): CanonicalUsage | null {
     return this.#usage
   }
 
@@ -84,7 +87,7 @@ export class SseTap {
   }
 
   #readFrame(json: Buffer): void {
-    const facts = this.#wire.facts(json)
+    const facts = this.#facts(json)
     this.#chatId ??= facts?.id ?? null
     this.#usage = facts?.usage ?? this.#usage
   }

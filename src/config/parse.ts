@@ -24,6 +24,7 @@ import {
 import { fileSchema, type ConfigFile, type SecretRef } from './schema.ts'
 import { parseYaml } from './yaml.ts'
 import { KIND_CONFIDENTIALITY } from './kinds.ts'
+import { configuredPrices } from './prices.ts'
 import { plainProvider, type PlainEntry, type ReadSecret } from './plain.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -44,8 +45,10 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const models = reader.models(file, providers)
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
+  const prices = configuredPrices(file, problems)
   if (problems.length > 0) throw new ConfigError(problems)
   const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts, sessions } = file
+  const { admin, telemetry } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
   const sections = {
@@ -59,6 +62,9 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
     limits,
     receipts,
     sessions,
+    admin,
+    telemetry,
+    prices,
   }
   return { digest, ...sections, providers, models, keys }
 }
