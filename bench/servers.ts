@@ -61,7 +61,7 @@ async function passThrough({ origin }: Upstream): Promise<{ origin: string }> {
   return { origin: await app.listen({ host: '127.0.0.1', port: 0 }) }
 }
 
-async function gateway(input: GatewayInput): Promise<{ origin: string }> {
+async function gateway(input: GatewayInput): Promise<{ origin: string; admin: string }> {
   const { origin, rootPem, providers = 1, refreshSeconds = 600 } = input
   const policy = { workload: 'any', trusted_root: { test_pki_pem: rootPem } }
   const numbers = Array.from({ length: providers }, (_, number) => number)
@@ -70,6 +70,7 @@ async function gateway(input: GatewayInput): Promise<{ origin: string }> {
   const config = parseConfig(
     JSON.stringify({
       listen: { port: 0 },
+      admin: { port: 0 },
       enclave: { quote_source: 'dstack', self_check: 'report' },
       providers: numbers.map((number) => ({
         id: `upstream-${number}`,
@@ -103,7 +104,7 @@ async function gateway(input: GatewayInput): Promise<{ origin: string }> {
     clock: systemClock,
     log: () => undefined,
   })
-  return { origin: running.url }
+  return { origin: running.url, admin: running.adminUrl ?? '' }
 }
 
 const ROLES = { upstream, passThrough, gateway }

@@ -15,8 +15,6 @@ export interface OtlpOptions {
 export interface Otlp {
   readonly tracer: Tracer
   readonly meter: Meter
-  /** Sends what waits. Never rejects. */
-  flush(): Promise<void>
   /** Sends what waits, for a bounded time, and stops. Never rejects. */
   close(): Promise<void>
 }
@@ -24,8 +22,8 @@ export interface Otlp {
 const TIMEOUT_MS = 3000
 /** Spans past it are dropped: a collector that is away costs no memory. */
 const MAX_QUEUE = 2048
-/** Exports at a time; the next one fails at once. */
-const MAX_EXPORTS = 4
+/** Exports at a time; the next one fails at once. A full queue and what is on its way fit. */
+const MAX_EXPORTS = 8
 /** Series of one instrument. Names are configured, so that this is a second line. */
 const MAX_SERIES = 2000
 
@@ -58,13 +56,10 @@ export function startOtlp({ url, intervalMs }: OtlpOptions): Otlp {
     cardinalityLimits: { default: MAX_SERIES },
   })
   const metrics = new MeterProvider({ resource, readers: [reader] })
-  const each = (work: (one: TracerProvider | MeterProvider) => Promise<void>): Promise<void> =>
-    undisturbed([traces, metrics].map(work))
   return {
     tracer: traces.getTracer(name),
     meter: metrics.getMeter(name),
-    flush: () => each((one) => one.forceFlush()),
-    close: () => each((one) => one.shutdown()),
+    close: () => undisturbed([traces.shutdown(), metrics.shutdown()]),
   }
 }
 

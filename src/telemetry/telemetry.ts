@@ -30,10 +30,6 @@ export class Telemetry {
     return new PromptTrace({ tracer, root, operation, instruments: this.#instruments })
   }
 
-  async flush(): Promise<void> {
-    await this.#otlp?.flush()
-  }
-
   async close(): Promise<void> {
     await this.#otlp?.close()
   }

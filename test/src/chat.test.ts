@@ -318,8 +318,10 @@ describe('a stream', () => {
     gone.abort()
     await expect(started).rejects.toThrow(/abort/i)
     await expect.poll(() => world.model.aborted()).toBe(before + 1)
-    await expect.poll(() => world.logs.some((line) => line.includes('client_abort'))).toBe(true)
-    const line = world.logs.find((each) => each.includes('client_abort')) ?? '{}'
+    const done = () =>
+      world.logs.find((line) => line.includes('prompt_done') && line.includes('client_abort'))
+    await expect.poll(done).toBeDefined()
+    const line = done() ?? '{}'
     const receipt = await world.call(
       `/v1/aci/receipts/${String(member(JSON.parse(line), 'receipt'))}`,
     )
