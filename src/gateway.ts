@@ -179,26 +179,16 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
   const routing = new Routing({ sessions, serving, random: options.draw ?? Math.random })
-  const measured = {
-    metrics,
-    prices: new Prices(config),
-    telemetry: new Telemetry(config.telemetry),
-  }
-  const pipeline = {
-    config,
-    clock,
-    enclave,
-    upstreams,
-    routing,
-    receipts,
-    log,
-    ...measured,
-    random,
-  }
+  const pipeline = { config, clock, enclave, upstreams, routing, receipts, log, metrics, random }
   const kept = { sessions, store, sessionFile, serving, collateral }
-  const principals = new Principals()
-  return { ...pipeline, ...kept, keys, principals, running: new RunningPrompts() }
+  const prompts = { principals: new Principals(), running: new RunningPrompts() }
+  return { ...pipeline, ...watching(config), ...kept, ...prompts, keys }
 }
+
+const watching = (config: Config) => ({
+  prices: new Prices(config),
+  telemetry: new Telemetry(config.telemetry),
+})
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({
   connectMs: 1000 * limits.connect_seconds,

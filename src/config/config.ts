@@ -93,7 +93,10 @@ export interface Config {
   readonly receipts: ConfigFile['receipts']
   readonly sessions: ConfigFile['sessions']
   readonly admin: ConfigFile['admin']
-  readonly telemetry: ConfigFile['telemetry']
+  /** `apiKey` goes to the collector as a Bearer token. */
+  readonly telemetry: Omit<ConfigFile['telemetry'], 'api_key'> & {
+    readonly apiKey: Sensitive<string> | null
+  }
   readonly prices: readonly ConfiguredPrice[]
   readonly providers: ReadonlyMap<ProviderId, Provider>
   readonly models: ReadonlyMap<string, Model>

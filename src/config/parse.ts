@@ -45,10 +45,11 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const models = reader.models(file, providers)
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
+  const telemetry = reader.telemetry(file)
   const prices = configuredPrices(file, problems)
   if (problems.length > 0) throw new ConfigError(problems)
   const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts, sessions } = file
-  const { admin, telemetry } = file
+  const { admin } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
   const sections = {
@@ -150,6 +151,10 @@ class Reader {
       if (!isCredentialDigest(sha256)) return []
       return [{ id, team, sha256, models: this.#allowed(entry, path, models), plainModels }]
     })
+  }
+
+  telemetry({ telemetry: { api_key: ref, ...rest } }: ConfigFile): Config['telemetry'] {
+    return { ...rest, apiKey: ref === null ? null : this.#secret(ref, 'telemetry.api_key') }
   }
 
   bundle({ collateral: { bundle_file: path } }: ConfigFile): CollateralBundle {

@@ -1,5 +1,5 @@
 import { z } from 'zod'
-import { host, providerId, safeUrl, seconds } from './fields.ts'
+import { host, providerId, safeUrl, seconds, secretRef } from './fields.ts'
 
 /** Loopback unless said otherwise: counters tell of traffic. */
 export const admin = z.strictObject({
@@ -9,6 +9,7 @@ export const admin = z.strictObject({
 
 export const telemetry = z.strictObject({
   otlp_url: safeUrl.nullable().default(null),
+  api_key: secretRef.nullable().default(null),
   interval_seconds: seconds(1, 3600, 30),
 })
 

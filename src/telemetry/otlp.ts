@@ -4,11 +4,14 @@ import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http'
 import { resourceFromAttributes } from '@opentelemetry/resources'
 import { MeterProvider, PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics'
 import { AlwaysOnSampler, BatchSpanProcessor, TracerProvider } from '@opentelemetry/sdk-trace'
+import { expose, type Sensitive } from '../sensitive.ts'
 import { SOFTWARE } from '../version.ts'
 
 export interface OtlpOptions {
   /** Of the collector; `/v1/traces` and `/v1/metrics` follow it. */
   readonly url: string
+  /** Sent as a Bearer token. */
+  readonly apiKey: Sensitive<string> | null
   readonly intervalMs: number
 }
 
@@ -28,10 +31,12 @@ const MAX_EXPORTS = 8
 const MAX_SERIES = 2000
 
 /** OTLP over HTTP, in JSON. Nothing is registered globally, so that no library can add spans of its own. */
-export function startOtlp({ url, intervalMs }: OtlpOptions): Otlp {
+export function startOtlp({ url, apiKey, intervalMs }: OtlpOptions): Otlp {
   const [name = '', version = ''] = SOFTWARE.split('/')
   const base = url.replace(/\/+$/, '')
-  const shared = { timeoutMillis: TIMEOUT_MS, concurrencyLimit: MAX_EXPORTS }
+  const headers: Record<string, string> =
+    apiKey === null ? {} : { authorization: `Bearer ${expose(apiKey)}` }
+  const shared = { timeoutMillis: TIMEOUT_MS, concurrencyLimit: MAX_EXPORTS, headers }
   // No detectors: the resource says nothing of the machine or its environment.
   const resource = resourceFromAttributes({
     'service.name': name,

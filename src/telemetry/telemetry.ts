@@ -1,13 +1,8 @@
 import { ROOT_CONTEXT, SpanKind } from '@opentelemetry/api'
+import type { Config } from '../config/index.ts'
 import type { OperationName } from '../operations.ts'
 import { startOtlp, type Otlp } from './otlp.ts'
 import { PromptTrace, type Instruments } from './prompt-trace.ts'
-
-export interface TelemetryOptions {
-  /** Null: nothing is measured and nothing sent. */
-  readonly otlp_url: string | null
-  readonly interval_seconds: number
-}
 
 const TOKEN_STEPS = [1, 4, 16, 64, 256, 1024, 4096, 16_384, 65_536, 262_144, 1_048_576, 4_194_304]
 const SECOND_STEPS = [0.01, 0.04, 0.16, 0.64, 2.56, 10.24, 40.96, 81.92, 163.84, 327.68]
@@ -17,8 +12,9 @@ export class Telemetry {
   readonly #otlp: Otlp | null
   readonly #instruments: Instruments | null
 
-  constructor({ otlp_url: url, interval_seconds: seconds }: TelemetryOptions) {
-    this.#otlp = url === null ? null : startOtlp({ url, intervalMs: 1000 * seconds })
+  /** Without an `otlp_url` nothing is measured and nothing sent. */
+  constructor({ otlp_url: url, interval_seconds: seconds, apiKey }: Config['telemetry']) {
+    this.#otlp = url === null ? null : startOtlp({ url, apiKey, intervalMs: 1000 * seconds })
     this.#instruments = this.#otlp === null ? null : instrumentsOf(this.#otlp)
   }
 

@@ -33,6 +33,8 @@ const NAMES = [
   'vouchgate.cost.micro_usd',
 ]
 
+const HEADERS = ['connection', 'content-type', 'host', 'transfer-encoding', 'user-agent']
+
 let collector: OtlpCollector
 let world: World
 
@@ -214,10 +216,10 @@ test('no canary is anywhere in spans, metrics, logs or what the collector got, f
 describe('what telemetry can say', () => {
   test('is a closed list, whatever the types were told', () => {
     const told = {
-      'error.type': `two words`,
+      'error.type': 'two words',
       'gen_ai.prompt': 'x',
       'gen_ai.usage.input_tokens': 3,
-      'gen_ai.request.model': `${'m'.repeat(129)}`,
+      'gen_ai.request.model': 'm'.repeat(129),
       'vouchgate.end': { content: 'x' },
     }
     expect(Reflect.apply(attributes, undefined, [told])).toEqual({ 'gen_ai.usage.input_tokens': 3 })
@@ -234,6 +236,28 @@ describe('what telemetry can say', () => {
 })
 
 describe('a collector', () => {
+  test('gets the key that the configuration refers to, and no other header says anything', async () => {
+    await world.close()
+    collector.bodies.length = 0
+    world = await startWorld({
+      edit: (file) => {
+        const api_key = { env: 'UPSTREAM_KEY' }
+        const telemetry = { otlp_url: collector.url, interval_seconds: 3600, api_key }
+        Object.assign(file, { telemetry })
+      },
+    })
+    await world.chat(prompt('ordinary'))
+    await world.close()
+    const headers = collector.bodies.filter(({ path }) => path === 'headers')
+    expect(headers.length).toBeGreaterThan(0)
+    for (const { text } of headers) {
+      const { authorization, ...rest }: Record<string, string> = JSON.parse(text)
+      expect(authorization).toBe(`Bearer ${UPSTREAM_SECRET}`)
+      expect(Object.keys(rest).toSorted()).toEqual(HEADERS)
+    }
+    expect(world.logs.join('')).not.toContain(UPSTREAM_SECRET)
+  })
+
   test.each([
     ['refuses', 400],
     ['is overloaded', 503],
@@ -260,7 +284,11 @@ describe('a collector', () => {
     await world.close()
     collector.bodies.length = 0
     const { Telemetry } = await import('../../src/telemetry/telemetry.ts')
-    const telemetry = new Telemetry({ otlp_url: collector.url, interval_seconds: 3600 })
+    const telemetry = new Telemetry({
+      otlp_url: collector.url,
+      interval_seconds: 3600,
+      apiKey: null,
+    })
     collector.status = null
     const outcome = { end: 'complete', code: null, usage: null, costMicroUsd: null } as const
     for (let count = 0; count < 20_000; count++) telemetry.prompt('chat')?.end(outcome)
