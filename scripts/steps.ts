@@ -2,6 +2,7 @@ import { DIALECT_SUITES } from './steps-dialects.ts'
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
+import { OPERATION_STEPS, OPERATION_SUITES } from './steps-operation.ts'
 import { PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
 import { RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 import { SESSION_STEPS, SESSION_SUITES } from './steps-sessions.ts'
@@ -45,6 +46,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/verify-gateway.ts', ['test/client']],
   ...SESSION_SUITES,
   ...DIALECT_SUITES,
+  ...OPERATION_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
   ['src/collateral.ts', ['test/src/collateral.test.ts']],
@@ -282,5 +284,6 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   // client/: the key is compared before a socket is handed over
   ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
   // src/: checks that the types make already, made again at run time
+  ...OPERATION_STEPS,
   ['src/upstream/channel.ts', '    this.#check()\n    const { seal }', '    const { seal }'],
 ]
