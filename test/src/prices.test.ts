@@ -282,12 +282,23 @@ describe('through the gateway', () => {
             base_url: `http://127.0.0.1:${portOf(anthropic)}/v1`,
             api_key: { env: 'UPSTREAM_KEY' },
           },
+          {
+            id: 'nowhere',
+            kind: 'openai',
+            base_url: 'http://127.0.0.1:1/v1',
+            api_key: { env: 'UPSTREAM_KEY' },
+          },
         ],
         models: [
           {
             name: 'foreign',
             confidentiality: 'plain',
             routes: [{ provider: 'messages', model: 'claude' }],
+          },
+          {
+            name: 'unreachable',
+            confidentiality: 'plain',
+            routes: [{ provider: 'nowhere', model: 'test-model' }],
           },
         ],
       },
@@ -416,6 +427,7 @@ describe('through the gateway', () => {
     world.logs.length = 0
     await world.chat(prompt('no-such-model'))
     await world.chat(prompt('ordinary', { provider: { aci_verified: true } }))
+    expect((await world.chat(prompt('unreachable'))).at('error.code')).toBe('upstream_unreachable')
     expect(metered()).toEqual([])
   })
 
