@@ -7,8 +7,6 @@ export const OPERATION_SUITES: readonly (readonly [prefix: string, suites: reado
   ['src/config/prices.ts', ['test/src/prices.test.ts']],
   ['src/config/describe.ts', ['test/src/admin.test.ts']],
   ['src/admin.ts', ['test/src/admin.test.ts']],
-  ['src/gateway.ts', ['test/src/admin.test.ts']],
-  ['src/routes/state.ts', ['test/src/admin.test.ts', 'test/src/operation.test.ts']],
 ]
 
 /** Calls, conditions and rules, as in `STEPS`: [file, text, replacement]. */
@@ -29,5 +27,5 @@ export const OPERATION_STEPS: readonly (readonly [
   ['src/call.ts', ' || !this.receipt.sent', ''],
   ['src/config/prices.ts', '    if (!used) {', '    if (false) {'],
   ['src/config/describe.ts', 'admin.port === null || loopback', 'true'],
-  ['src/gateway.ts', '    await admin?.close()\n', ''],
+  ['src/admin.ts', '    await admin?.close()\n', ''],
 ]

@@ -1,4 +1,6 @@
 import Fastify, { LogController, type FastifyInstance, type FastifyReply } from 'fastify'
+import type { App } from './app.ts'
+import type { Config } from './config/index.ts'
 import type { Context } from './context.ts'
 import { errorBody, GatewayError } from './errors.ts'
 import { healthz, metrics, readyDetail } from './routes/state.ts'
@@ -16,6 +18,20 @@ export async function openAdmin(context: Context): Promise<Admin | null> {
   const url = await app.listen({ host, port })
   context.log({ event: 'admin_started', port: Number(new URL(url).port) })
   return { url, close: () => app.close() }
+}
+
+/** Where the address cannot be listened on, the admin listener ends too. */
+export async function listen(
+  app: App,
+  { listen: at }: Config,
+  admin: Admin | null,
+): Promise<string> {
+  try {
+    return await app.listen({ host: at.host, port: at.port })
+  } catch (error) {
+    await admin?.close()
+    throw error
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ import {
   type Fact,
   type QuoteSource,
 } from '../enclave/index.ts'
-import { openAdmin, type Admin } from './admin.ts'
+import { listen, openAdmin, type Admin } from './admin.ts'
 import { buildApp, type App } from './app.ts'
 import { captureFolder } from './captures.ts'
 import { isAttested, type Config } from './config/index.ts'
@@ -109,15 +109,6 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   const running = new RunningGateway({ context, app, url, admin, tickMs: options.tickMs ?? 1000 })
   log({ event: 'started', port: Number(new URL(url).port), providers: config.providers.size })
   return running
-}
-
-async function listen(app: App, { listen: at }: Config, admin: Admin | null): Promise<string> {
-  try {
-    return await app.listen({ host: at.host, port: at.port })
-  } catch (error) {
-    await admin?.close()
-    throw error
-  }
 }
 
 function bootDocument({
