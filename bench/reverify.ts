@@ -1,5 +1,5 @@
 import { styleText } from 'node:util'
-import { Pool } from 'undici'
+import { Pool, request } from 'undici'
 import { start, stopAll } from './processes.ts'
 import { BENCH_KEY, BENCH_MODEL, type Upstream } from './servers.ts'
 
@@ -23,6 +23,8 @@ const STALL_MS = 50
 interface Target {
   readonly name: string
   readonly pool: Pool
+  /** Of the admin listener. */
+  readonly admin: string
   readonly gaps: number[]
   failed: number
   verifications: number
@@ -55,8 +57,8 @@ async function stream({ pool, gaps }: Target, number: number, chunks = CHUNKS): 
 }
 
 /** Verifications of the provider that has had the fewest. */
-async function verifications({ pool }: Target): Promise<number> {
-  const { body: metrics } = await pool.request({ method: 'GET', path: '/metrics' })
+async function verifications({ admin }: Target): Promise<number> {
+  const { body: metrics } = await request(`${admin}/metrics`)
   const text = await metrics.text()
   const counts = [...text.matchAll(/^vouchgate_verifications_total\{[^}]*"verified"\} (\d+)$/gm)]
   return counts.length < PROVIDERS ? 0 : Math.min(...counts.map(([, count]) => Number(count)))
@@ -81,9 +83,9 @@ async function measure(rounds: number): Promise<readonly [Target, Target]> {
   const upstream = await start<Upstream>('upstream', { chunkDelayMs: CHUNK_DELAY_MS })
   const target = async (name: string, refreshSeconds: number): Promise<Target> => {
     const input = { ...upstream, providers: PROVIDERS, refreshSeconds }
-    const { origin } = await start<{ origin: string }>('gateway', input)
+    const { origin, admin } = await start<{ origin: string; admin: string }>('gateway', input)
     const pool = new Pool(origin, { connections: STREAMS, connect: { rejectUnauthorized: false } })
-    return { name, pool, gaps: [], failed: 0, verifications: 0 }
+    return { name, pool, admin, gaps: [], failed: 0, verifications: 0 }
   }
   const still = await target('verified once', NEVER_SECONDS)
   const renewed = await target('verified again and again', REFRESH_SECONDS)

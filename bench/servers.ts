@@ -69,7 +69,7 @@ async function passThrough({ origin }: { origin: string }): Promise<{ origin: st
   return { origin: await app.listen({ host: '127.0.0.1', port: 0 }) }
 }
 
-async function gateway(input: GatewayInput): Promise<{ origin: string }> {
+async function gateway(input: GatewayInput): Promise<{ origin: string; admin: string }> {
   const { providers = 1 } = input
   const numbers = Array.from({ length: providers }, (_, number) => number)
   const attested = numbers.map((number) => ({
@@ -95,6 +95,7 @@ function suiteConfig({ attested, plain }: SuiteInput): object {
   const api_key = { env: 'UPSTREAM_KEY' }
   return {
     listen: { port: 0 },
+    admin: { port: 0 },
     limits: { connections_per_provider: 2048 },
     // Receipts are kept on purpose; with few of them, what else grows shows.
     receipts: { max_entries: 1000 },
@@ -135,7 +136,7 @@ function suiteConfig({ attested, plain }: SuiteInput): object {
   }
 }
 
-async function suiteGateway(input: SuiteInput): Promise<{ origin: string }> {
+async function suiteGateway(input: SuiteInput): Promise<{ origin: string; admin: string }> {
   const config = parseConfig(
     JSON.stringify(suiteConfig(input)),
     { UPSTREAM_KEY: 'upstream' },
@@ -147,7 +148,7 @@ async function suiteGateway(input: SuiteInput): Promise<{ origin: string }> {
     clock: systemClock,
     log: () => undefined,
   })
-  return { origin: running.url }
+  return { origin: running.url, admin: running.adminUrl ?? '' }
 }
 
 const READERS = {

@@ -1,4 +1,4 @@
-export const ENDPOINTS = ['test/src/endpoints.test.ts']
+const ENDPOINTS = ['test/src/endpoints.test.ts']
 
 /** As in `SUITES`. */
 export const DIALECT_SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [

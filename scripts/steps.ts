@@ -1,7 +1,8 @@
-import { DIALECT_SUITES, ENDPOINTS } from './steps-dialects.ts'
+import { DIALECT_SUITES } from './steps-dialects.ts'
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
+import { OPERATION_STEPS, OPERATION_SUITES } from './steps-operation.ts'
 import { PROVIDER_STEPS, PROVIDER_SUITES } from './steps-providers.ts'
 import { RELEASE_STEPS, RELEASE_SUITES } from './steps-release.ts'
 import { REQUEST_STEPS, REQUEST_SUITES } from './steps-requests.ts'
@@ -47,6 +48,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ...SESSION_SUITES,
   ...REQUEST_SUITES,
   ...DIALECT_SUITES,
+  ...OPERATION_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
   ['src/collateral.ts', ['test/src/collateral.test.ts']],
@@ -284,5 +286,6 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   // client/: the key is compared before a socket is handed over
   ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
   // src/: checks that the types make already, made again at run time
+  ...OPERATION_STEPS,
   ['src/upstream/channel.ts', '    this.#check()\n    const { seal }', '    const { seal }'],
 ]

@@ -11,21 +11,14 @@ import type { Context } from './context.ts'
 import { errorBody, GatewayError } from './errors.ts'
 import { isRequestId, newRequestId } from './ids.ts'
 import type { RouteName } from './log.ts'
-import {
-  attestation,
-  getReceipt,
-  getSession,
-  healthz,
-  listSessions,
-  metrics,
-  readyz,
-} from './routes/aci.ts'
+import { attestation, getReceipt, getSession, listSessions } from './routes/aci.ts'
 import { operation, OPERATIONS, type OperationName } from './operations.ts'
 import { answerPrompts } from './routes/prompt.ts'
 import { getModel, listModels } from './routes/models.ts'
 import { listProviders } from './routes/providers.ts'
 import { speaksAnthropic } from './routes/dialect.ts'
 import { refuseToKeep, STATEFUL_BELOW, STATEFUL_PATHS } from './routes/stateful.ts'
+import { healthz, readyz } from './routes/state.ts'
 
 export type App = FastifyInstance<Server>
 
@@ -44,7 +37,6 @@ const ROUTE_NAMES: ReadonlyMap<string | undefined, RouteName> = new Map([
   ['/v1/attestation/providers', 'providers'],
   ['/healthz', 'health'],
   ['/readyz', 'health'],
-  ['/metrics', 'metrics'],
 ])
 
 const STATEFUL_URLS = [
@@ -196,7 +188,6 @@ function addRoutes(app: App, context: Context): void {
   app.get('/v1/attestation/providers', listProviders(context))
   app.get('/healthz', healthz())
   app.get('/readyz', readyz(context))
-  app.get('/metrics', metrics(context))
   for (const url of ROUTE_NAMES.keys()) if (url !== undefined) refuseOtherMethods(app, url)
 }
 

@@ -1,19 +1,24 @@
 import type { Clock } from '@vouchgate/attestation'
 import type { Enclave } from '../enclave/index.ts'
-import type { Config, Model } from './config/index.ts'
+import type { Config, Model, Route } from './config/index.ts'
 import { GatewayError } from './errors.ts'
 import type { ProviderId, Random, ReceiptId, RequestId } from './ids.ts'
 import type { Principal } from './keys.ts'
 import type { Logger } from './log.ts'
+import { meter } from './metering.ts'
 import type { Metrics } from './metrics.ts'
 import { bodyHash, promptBytes, type Prompt } from './prompt.ts'
 import type { Operation } from './operations.ts'
+import { usdText } from './prices/cost.ts'
+import type { Prices } from './prices/prices.ts'
 import type { ReceiptStore } from './receipt-store.ts'
 import { ReceiptBuilder } from './receipts.ts'
 import type { Answer } from './relay.ts'
 import type { Routing } from './routing.ts'
 import type { ClientResponse } from './response.ts'
 import type { Tenant, TenantNames } from './tenant.ts'
+import type { PromptTrace } from './telemetry/prompt-trace.ts'
+import type { Telemetry } from './telemetry/telemetry.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 import type { Upstream } from './upstream/upstream.ts'
 
@@ -28,6 +33,8 @@ export interface Pipeline {
   readonly receipts: ReceiptStore
   readonly log: Logger
   readonly metrics: Metrics
+  readonly prices: Prices
+  readonly telemetry: Telemetry
   readonly random: Random
 }
 
@@ -60,7 +67,10 @@ export class PromptCall {
   /** When the whole answer must be there, by `performance.now()`; null for no such limit. */
   readonly #deadline: number | null
   readonly #pipeline: Pipeline
+  /** Null where no telemetry is wanted. */
+  readonly #trace: PromptTrace | null
   #model: Model | null = null
+  #route: Route | null = null
   #sealed = false
 
   constructor(pipeline: Pipeline, fields: PromptCallFields) {
@@ -76,6 +86,7 @@ export class PromptCall {
     this.#deadline = total === null ? null : performance.now() + 1000 * total
     this.tenant = pipeline.tenants.of(fields.principal.team)
     this.receivedHash = bodyHash(fields.prompt)
+    this.#trace = pipeline.telemetry.prompt(fields.operation.name)
     this.receipt = new ReceiptBuilder(fields.receiptId, this.receivedHash)
   }
 
@@ -86,6 +97,7 @@ export class PromptCall {
   /** Only a configured model's name may be logged; what a client asks for can be anything. */
   admitted(model: Model): void {
     this.#model = model
+    this.#trace?.admitted(model)
   }
 
   /** The model that the prompt was admitted to. */
@@ -111,9 +123,12 @@ export class PromptCall {
     this.response.keepAlive(1000 * seconds)
   }
 
-  trying(provider: ProviderId): void {
+  /** This provider is asked next. */
+  trying(route: Route): void {
     this.receipt.retrying()
-    this.response.trying(provider)
+    this.response.trying(route.provider)
+    this.#route = route
+    this.#trace?.attempting(route.provider)
   }
 
   abandoned(provider: ProviderId, error: GatewayError): void {
@@ -126,6 +141,7 @@ export class PromptCall {
       error instanceof VerificationRefused ? error.reason : null,
     )
     metrics.add('vouchgate_attempts_failed_total', { provider, code })
+    this.#trace?.abandoned(code)
     log({ event: 'attempt_failed', request: this.requestId, provider, code })
   }
 
@@ -135,14 +151,16 @@ export class PromptCall {
     this.#sealed = true
     const { enclave, receipts, clock, log, metrics } = this.#pipeline
     const { end, code, chatId, usage } = answer
+    // Before the receipt, without which there may be no answer: it has cost the same.
+    const costMicroUsd = this.#meter(answer)
+    this.#trace?.end({ end, code, usage, costMicroUsd })
+    if (costMicroUsd !== null) {
+      this.response.lateHeader('x-vouchgate-cost-usd', usdText(costMicroUsd))
+    }
     if (chatId !== null) this.receipt.answeredAs(chatId)
     const receipt = enclave.sign(this.receipt.finish(returnedHash, end, clock.now()))
     receipts.add(receipt, this.principal.sha256, this.receipt.session)
     metrics.add('vouchgate_prompts_total', { end, code: code ?? 'none' })
-    if (usage !== null) {
-      metrics.add('vouchgate_tokens_total', { kind: 'prompt' }, usage.prompt)
-      metrics.add('vouchgate_tokens_total', { kind: 'completion' }, usage.completion)
-    }
     log({
       event: 'prompt_done',
       request: this.requestId,
@@ -155,5 +173,14 @@ export class PromptCall {
       requestBytes: promptBytes(this.prompt),
       responseBytes: this.response.bytes,
     })
+  }
+
+  /** Nothing where no prompt was sent. */
+  #meter(answer: Answer): number | null {
+    const { principal, requestId: request } = this
+    const model = this.#model
+    const route = this.#route
+    if (model === null || route === null || !this.receipt.sent) return null
+    return meter(this.#pipeline, { request, principal, model: model.name, route, answer })
   }
 }

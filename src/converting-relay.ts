@@ -20,7 +20,6 @@ import type { Answer, AnswerSink } from './relay.ts'
 import { STREAM_HEADERS, type ClientResponse } from './response.ts'
 import { failureCode } from './upstream/classify.ts'
 import { SendError } from './upstream/send.ts'
-import type { Usage } from './wire.ts'
 
 export interface ConvertingOptions {
   readonly response: ClientResponse
@@ -155,7 +154,8 @@ export class ConvertingRelay implements AnswerSink {
 
   #note(event: CanonicalEvent): void {
     if (event.type === 'start') this.#chatId = event.id
-    if (event.type === 'usage') this.#usage = event.usage
+    // Where a stream breaks, the counts of its start are the last ones.
+    if (event.type === 'start' || event.type === 'usage') this.#usage = event.usage ?? this.#usage
   }
 
   #hold(bytes: Buffer): void {
@@ -214,7 +214,7 @@ export class ConvertingRelay implements AnswerSink {
   }
 
   #answer(end: Answer['end'], code: ErrorCode | null): Answer {
-    return { end, code, chatId: this.#chatId, usage: usageOf(this.#usage) }
+    return { end, code, chatId: this.#chatId, usage: this.#usage }
   }
 }
 
@@ -225,11 +225,3 @@ function decoded<T>(decode: () => T): T {
     throw error instanceof ProviderError ? providerRefusal(error.failure) : error
   }
 }
-
-const usageOf = (usage: CanonicalUsage | null): Usage | null =>
-  usage === null
-    ? null
-    : {
-        prompt: usage.uncachedInput + usage.cacheRead + usage.cacheWrite,
-        completion: usage.output + usage.reasoning,
-      }

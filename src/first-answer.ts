@@ -89,7 +89,7 @@ async function failureOf(
 ): Promise<GatewayError | null> {
   const pass = pipeline.routing.enter(route)
   if (pass === null) return pipeline.routing.leftAlone(route)
-  call.trying(route.provider)
+  call.trying(route)
   let served: Served = 'neither'
   try {
     await new Attempt(pipeline, call, shape, route).run(planned.access)

@@ -8,34 +8,28 @@ import {
   type Fact,
   type QuoteSource,
 } from '../enclave/index.ts'
+import { listen, openAdmin, type Admin } from './admin.ts'
 import { buildApp, type App } from './app.ts'
 import { captureFolder } from './captures.ts'
-import { collateralService } from './collateral-start.ts'
 import { isAttested, type Config } from './config/index.ts'
+import { collateralService } from './configured-collateral.ts'
 import { Principals, RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
 import { keptSessions } from './kept.ts'
 import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import { Metrics } from './metrics.ts'
+import { Prices } from './prices/prices.ts'
 import { ReceiptStore } from './receipt-store.ts'
 import { RouteTimes } from './route-times.ts'
 import { Routing } from './routing.ts'
 import { AttestedSessions } from './sessions.ts'
 import { TenantNames } from './tenant.ts'
-import {
-  attestedFetch,
-  certificateFetch,
-  configuredFetch,
-  webFetch,
-} from '../client/evidence-fetch.ts'
-import { amdService } from './amd/kds.ts'
-import { nvidiaSources } from './nvidia/sources.ts'
-import { nvidiaDocuments } from './nvidia/gpus.ts'
-import { releaseService } from './providers/releases.ts'
 import { ChutesTokenPools } from './providers/chutes-tokens.ts'
+import { collectors } from './providers/collectors.ts'
 import { ATTESTED_KINDS, sealFor } from './providers/kinds.ts'
 import { verifyProvider } from './providers/verify.ts'
+import { Telemetry } from './telemetry/telemetry.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
 import { openUpstream } from './upstream/open.ts'
 import { connectAttempts } from './upstream/nodes.ts'
@@ -64,6 +58,8 @@ export interface GatewayOptions {
 export interface Gateway {
   /** `https://host:port` as listened on. */
   readonly url: string
+  /** `http://host:port` of the admin listener, null where there is none. */
+  readonly adminUrl: string | null
   keysetDigest(): string
   /** PEM of the current self-signed certificate, for clients that pin instead of verifying. */
   certificate(): string
@@ -110,8 +106,9 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
   })
   const context = await buildContext(options, enclave)
   const app = buildApp(context)
-  const url = await app.listen({ host: config.listen.host, port: config.listen.port })
-  const running = new RunningGateway({ context, app, url, tickMs: options.tickMs ?? 1000 })
+  const admin = await openAdmin(context)
+  const url = await listen(app, config, admin)
+  const running = new RunningGateway({ context, app, url, admin, tickMs: options.tickMs ?? 1000 })
   log({ event: 'started', port: Number(new URL(url).port), providers: config.providers.size })
   return running
 }
@@ -141,20 +138,13 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
   const attested = [...config.providers.values()].filter(isAttested)
   const timeoutMs = limits.connectMs
-  const configured = configuredFetch(timeoutMs)
-  const collecting = {
-    pcs: collateral.source,
-    weigh: collateral.weigh,
-    attested: attestedFetch(timeoutMs),
-    web: webFetch(timeoutMs),
-    certificate: certificateFetch(timeoutMs),
-    gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
-    amd: amdService({ url: config.amd.kds_url, fetch: configured, clock }),
-    releases: releaseService({ url: config.releases.url, fetch: configured, clock }),
+  const collecting = await collectors(config, {
+    collateral,
     clock,
     random,
+    timeoutMs,
     ...(options.recordTo === undefined ? {} : { record: captureFolder(options.recordTo, log) }),
-  }
+  })
   const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs }) }
   const sessions = new AttestedSessions<VerifiedChannel>(attested, {
     verify: (provider) => verifyProvider(provider, collecting),
@@ -187,9 +177,14 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const shared = { config, clock, enclave, upstreams, log, metrics, random }
   const pipeline = { ...shared, routing, tenants, receipts }
   const kept = { sessions, store, sessionFile, serving, collateral }
-  const principals = new Principals()
-  return { ...pipeline, ...kept, keys, principals, running: new RunningPrompts() }
+  const prompts = { principals: new Principals(), running: new RunningPrompts() }
+  return { ...pipeline, ...watching(config), ...kept, ...prompts, keys }
 }
+
+const watching = (config: Config) => ({
+  prices: new Prices(config),
+  telemetry: new Telemetry(config.telemetry),
+})
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({
   connectMs: 1000 * limits.connect_seconds,
@@ -202,6 +197,7 @@ interface Parts {
   readonly context: Context
   readonly app: App
   readonly url: string
+  readonly admin: Admin | null
   readonly tickMs: number
 }
 
@@ -209,16 +205,22 @@ class RunningGateway implements Gateway {
   readonly url: string
   readonly #context: Context
   readonly #app: App
+  readonly #admin: Admin | null
   readonly #timer: NodeJS.Timeout
   #closing: Promise<void> | null = null
 
-  constructor({ context, app, url, tickMs }: Parts) {
+  constructor({ context, app, url, admin, tickMs }: Parts) {
     this.url = url
     this.#context = context
     this.#app = app
+    this.#admin = admin
     // Prewarm: the first tick verifies every provider before anyone asks.
     void this.tick()
     this.#timer = setInterval(() => void this.tick(), tickMs)
+  }
+
+  get adminUrl(): string | null {
+    return this.#admin?.url ?? null
   }
 
   keysetDigest(): string {
@@ -255,7 +257,7 @@ class RunningGateway implements Gateway {
   }
 
   async #drain(): Promise<void> {
-    const { running, sessions, sessionFile, upstreams, log, config } = this.#context
+    const { running, sessions, sessionFile, upstreams, log, config, telemetry } = this.#context
     log({ event: 'draining', inFlight: running.size })
     clearInterval(this.#timer)
     running.drain()
@@ -271,6 +273,7 @@ class RunningGateway implements Gateway {
     sessions.close()
     await Promise.all([...upstreams.values()].map((upstream) => upstream.close()))
     sessionFile?.close()
+    await Promise.all([this.#admin?.close(), telemetry.close()])
     log({ event: 'stopped' })
   }
 }

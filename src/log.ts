@@ -3,7 +3,15 @@ import { pino, type DestinationStream } from 'pino'
 import type { ErrorCode } from './errors.ts'
 import type { OperationName } from './operations.ts'
 import type { IdentityMember } from './identities.ts'
-import type { KeyId, ModelName, ProviderId, ReceiptId, RequestId, SessionId } from './ids.ts'
+import type {
+  KeyId,
+  ModelName,
+  ProviderId,
+  ReceiptId,
+  RequestId,
+  SessionId,
+  TeamName,
+} from './ids.ts'
 import type { End } from './receipts.ts'
 import type { SessionFileErrorCode } from './session-file-error.ts'
 import type { BreakerState } from './upstream/breaker.ts'
@@ -18,7 +26,6 @@ export type RouteName =
   | 'receipts'
   | 'providers'
   | 'health'
-  | 'metrics'
   | 'other'
 
 type StateName = 'verifying' | 'verified' | 'refused'
@@ -26,6 +33,7 @@ type StateName = 'verifying' | 'verified' | 'refused'
 /** Everything the gateway can say: enums, numbers and ids. There is no member for free text. */
 export type LogEvent =
   | { readonly event: 'started'; readonly port: number; readonly providers: number }
+  | { readonly event: 'admin_started'; readonly port: number }
   | { readonly event: 'draining'; readonly inFlight: number }
   | { readonly event: 'stopped' }
   | { readonly event: 'capture_failed' }
@@ -110,6 +118,25 @@ export type LogEvent =
       readonly status: number
       readonly requestBytes: number
       readonly responseBytes: number
+    }
+  | {
+      readonly event: 'prompt_metered'
+      readonly request: RequestId
+      readonly key: KeyId
+      readonly team: TeamName
+      readonly model: ModelName
+      readonly provider: ProviderId
+      readonly end: End
+      /** Tokens, each counted once; null where the provider states none. */
+      readonly uncachedInput: number | null
+      readonly cacheRead: number | null
+      readonly cacheWrite: number | null
+      readonly output: number | null
+      readonly reasoning: number | null
+      /** Millionths of a US dollar; null where counts or price are not known. */
+      readonly costMicroUsd: number | null
+      /** Version of the list prices. */
+      readonly priceTable: string
     }
   | {
       readonly event: 'request_done'

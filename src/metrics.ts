@@ -5,7 +5,15 @@ const FAMILIES = {
   vouchgate_requests_total: ['counter', 'Requests by route and status.'],
   vouchgate_prompts_total: ['counter', 'Prompt requests by how they ended.'],
   vouchgate_prompts_in_flight: ['gauge', 'Prompt requests being served.'],
-  vouchgate_tokens_total: ['counter', 'Tokens as reported by providers.'],
+  vouchgate_tokens_total: ['counter', 'Tokens as providers state them, each counted as one kind.'],
+  vouchgate_prompts_metered_total: [
+    'counter',
+    'Prompts that were sent, by whether their cost is known.',
+  ],
+  vouchgate_cost_micro_usd_total: [
+    'counter',
+    'Cost of prompts whose price is known, in millionths of a US dollar.',
+  ],
   vouchgate_attempts_failed_total: ['counter', 'Failed attempts by provider and code.'],
   vouchgate_verifications_total: ['counter', 'Provider verifications by result.'],
   vouchgate_provider_state: ['gauge', '1 for the state that a provider is in, 0 for the others.'],

@@ -48,6 +48,11 @@ export class ReceiptBuilder {
     return this.#upstream?.session ?? null
   }
 
+  /** Whether the prompt went to the provider that is being asked, or was the last one. */
+  get sent(): boolean {
+    return this.#forwarded !== null
+  }
+
   get chatId(): string | null {
     return this.#chatId
   }

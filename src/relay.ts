@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import type { CanonicalUsage } from './dialects/canonical.ts'
 import { GatewayError, type ErrorCode } from './errors.ts'
 import { Gathered } from './gathered.ts'
 import type { End } from './receipts.ts'
@@ -12,7 +13,7 @@ import {
   type StatusClass,
 } from './upstream/classify.ts'
 import { SendError, type ResponseSink } from './upstream/send.ts'
-import type { AnswerFacts, Usage, Wire } from './wire.ts'
+import type { AnswerFacts, Wire } from './wire.ts'
 
 export interface RelayOptions {
   readonly response: ClientResponse
@@ -34,7 +35,8 @@ export interface Answer {
   readonly end: End
   readonly code: ErrorCode | null
   readonly chatId: string | null
-  readonly usage: Usage | null
+  /** Disjoint counts, as the provider states them. */
+  readonly usage: CanonicalUsage | null
 }
 
 const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
@@ -206,7 +208,7 @@ export class Relay implements AnswerSink {
       this.#send(body, this.#answer('complete', null), headers)
       return
     }
-    const facts = wire.facts(body)
+    const facts = wire.facts()(body)
     if (this.#class === 'ok') {
       if (facts === null) throw new GatewayError('upstream_malformed')
       this.#send(body, this.#answer('complete', null, facts))

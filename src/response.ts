@@ -92,6 +92,11 @@ export class ClientResponse {
     this.#raw.end(body)
   }
 
+  /** A header known only once the answer is; nothing where the head has left. */
+  lateHeader(name: string, value: string): void {
+    if (!this.#raw.headersSent) this.#raw.setHeader(name, value)
+  }
+
   begin(status: number, headers: Headers): void {
     this.#open(status, headers, 'ok')
     this.#begun = true

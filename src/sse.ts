@@ -1,6 +1,7 @@
+import type { CanonicalUsage } from './dialects/canonical.ts'
 import { Gathered } from './gathered.ts'
 import { classifyStatus, type StatusClass } from './upstream/classify.ts'
-import type { Usage, Wire } from './wire.ts'
+import type { Wire } from './wire.ts'
 
 const MAX_LINE = 1 << 20
 const EMPTY = Buffer.alloc(0)
@@ -25,23 +26,25 @@ export interface Passed {
  */
 export class SseTap {
   readonly #wire: Wire
+  readonly #facts: ReturnType<Wire['facts']>
   readonly #held = new Gathered()
   /** Within a line that was too long to hold, and has passed unread. */
   #skipping = false
   #chatId: string | null = null
-  #usage: Usage | null = null
+  #usage: CanonicalUsage | null = null
   #failure: StatusClass | null = null
   #content = false
 
   constructor(wire: Wire) {
     this.#wire = wire
+    this.#facts = wire.facts()
   }
 
   get chatId(): string | null {
     return this.#chatId
   }
 
-  get usage(): Usage | null {
+  get usage(): CanonicalUsage | null {
     return this.#usage
   }
 
@@ -107,7 +110,7 @@ export class SseTap {
   }
 
   #readFrame(json: Buffer): void {
-    const facts = this.#wire.facts(json)
+    const facts = this.#facts(json)
     this.#chatId ??= facts?.id ?? null
     this.#usage = facts?.usage ?? this.#usage
   }

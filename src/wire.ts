@@ -1,20 +1,22 @@
+import type { JsonValue } from '@vouchgate/attestation'
 import { anthropicMessages } from './dialects/anthropic/client.ts'
+import { UsageCounts } from './dialects/anthropic/usage.ts'
+import type { CanonicalUsage } from './dialects/canonical.ts'
+import { readUsage } from './dialects/openai-chat/usage.ts'
+import { readUsage as readResponseUsage } from './dialects/openai-responses/provider-answer.ts'
 import type { ErrorCode } from './errors.ts'
 import { errorBody } from './errors.ts'
 import { failureStatus, hasAnthropicContent, hasOpenAiContent } from './first-content.ts'
 import { jsonMembers } from './json-members.ts'
 
-/** Token counts as the provider states them. */
-export interface Usage {
-  readonly prompt: number
-  readonly completion: number
-}
-
 /** What is known of an answer without its content. */
 export interface AnswerFacts {
   readonly id: string | null
-  readonly usage: Usage | null
+  readonly usage: CanonicalUsage | null
 }
+
+/** Null where it is no JSON object. */
+type ReadFacts = (json: Buffer) => AnswerFacts | null
 
 /** What is looked for in an answer that passes unread: where it ends, whether it failed, its id and counts. */
 export interface Wire {
@@ -28,8 +30,8 @@ export interface Wire {
   readonly hasContent: (data: Buffer) => boolean
   /** Text without which data holds no counts; it spares reading most frames. */
   readonly usageMark: Buffer
-  /** Null where it is no JSON object. */
-  readonly facts: (json: Buffer) => AnswerFacts | null
+  /** For one answer: of a stream, counts may come in parts. */
+  readonly facts: () => ReadFacts
   /** An error that the client's SDK raises, as the last frame of a stream. */
   readonly failure: (code: ErrorCode) => string
 }
@@ -47,7 +49,7 @@ export const OPENAI_WIRE: Wire = {
   failureStatus,
   hasContent: hasOpenAiContent,
   usageMark: USAGE,
-  facts: (json) => factsOf(json, 'prompt_tokens', 'completion_tokens'),
+  facts: () => (json) => factsOf(json, readUsage),
   failure: (code) => `data: ${errorBody(code)}\n\n`,
 }
 
@@ -57,7 +59,7 @@ const TRANSCRIBED = /^\{\s*"type"\s*:\s*"transcript\.text\.done"/
 export const TRANSCRIPTION_WIRE: Wire = {
   ...OPENAI_WIRE,
   isDone: (data) => OPENAI_WIRE.isDone(data) || TRANSCRIBED.test(head(data)),
-  facts: (json) => factsOf(json, 'input_tokens', 'output_tokens'),
+  facts: () => (json) => factsOf(json, readResponseUsage),
 }
 
 const MESSAGE = Buffer.from('"message"')
@@ -71,44 +73,38 @@ export const ANTHROPIC_WIRE: Wire = {
   failureStatus,
   hasContent: hasAnthropicContent,
   usageMark: USAGE,
-  facts: anthropicFacts,
+  facts: () => {
+    const counts = new UsageCounts()
+    return (json) => anthropicFacts(json, (value) => counts.read(value).canonical)
+  },
   failure: (code) =>
     `event: error\ndata: ${anthropicMessages.error(code, null, '').toString()}\n\n`,
 }
 
+type ReadUsage = (value: JsonValue) => CanonicalUsage | null
+
 /** The first frame of a stream has both within the message that it starts. */
-function anthropicFacts(json: Buffer): AnswerFacts | null {
-  const facts = factsOf(json, 'input_tokens', 'output_tokens')
+function anthropicFacts(json: Buffer, read: ReadUsage): AnswerFacts | null {
+  const facts = factsOf(json, read)
   if (facts === null || facts.id !== null || !json.includes(MESSAGE)) return facts
   const started = jsonMembers(json).find(({ name }) => name === 'message')
   if (started === undefined) return facts
-  return factsOf(json.subarray(started.valueStart, started.end), 'input_tokens', 'output_tokens')
+  return factsOf(json.subarray(started.valueStart, started.end), read)
 }
 
 /** The members `id` and `usage`; nothing else is decoded. */
-function factsOf(json: Buffer, prompt: string, completion: string): AnswerFacts | null {
+function factsOf(json: Buffer, read: ReadUsage): AnswerFacts | null {
   let id: string | null = null
-  let usage: Usage | null = null
+  let usage: CanonicalUsage | null = null
   try {
     for (const { name, valueStart, end } of jsonMembers(json)) {
       if (name !== 'id' && name !== 'usage') continue
-      const value: unknown = JSON.parse(json.toString('utf8', valueStart, end))
+      const value: JsonValue = JSON.parse(json.toString('utf8', valueStart, end))
       if (name === 'id') id = typeof value === 'string' ? value : null
-      else usage = usageOf(value, prompt, completion)
+      else usage = read(value)
     }
   } catch {
     return null
   }
   return { id, usage }
 }
-
-function usageOf(value: unknown, prompt: string, completion: string): Usage | null {
-  if (typeof value !== 'object' || value === null) return null
-  return {
-    prompt: count(Reflect.get(value, prompt)),
-    completion: count(Reflect.get(value, completion)),
-  }
-}
-
-const count = (value: unknown): number =>
-  typeof value === 'number' && Number.isSafeInteger(value) && value >= 0 ? value : 0

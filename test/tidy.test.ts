@@ -20,6 +20,7 @@ const MAY_EXPOSE = [
   'src/providers/chutes-tokens.ts',
   'src/upstream/seal-chutes.ts',
   'src/upstream/credentials.ts',
+  'src/telemetry/otlp.ts',
   'src/upstream/send.ts',
 ]
 

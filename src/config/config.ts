@@ -3,6 +3,7 @@ import type { CredentialDigest, KeyId, ModelName, ProviderId, TeamName } from '.
 import type { CollateralBundle } from '../collateral.ts'
 import type { VariantName } from '../dialects/openai-chat/variants.ts'
 import type { Credential } from '../upstream/credentials.ts'
+import type { Price } from '../prices/table.ts'
 import type { Sensitive } from '../sensitive.ts'
 import type { ConfigFile } from './schema.ts'
 
@@ -77,6 +78,15 @@ export interface Key {
   readonly plainModels: 'refuse' | 'allow'
 }
 
+/** Replaces what the table of list prices says. */
+export interface ConfiguredPrice {
+  /** The model's name at the provider. */
+  readonly model: string
+  /** Null: at every provider that has the model. */
+  readonly provider: ProviderId | null
+  readonly price: Price
+}
+
 /** A configuration whose every reference has been resolved and checked. */
 export interface Config {
   /** `sha256:<hex>` over the file's bytes; part of what the enclave attests. */
@@ -92,6 +102,12 @@ export interface Config {
   readonly limits: ConfigFile['limits']
   readonly receipts: ConfigFile['receipts']
   readonly sessions: ConfigFile['sessions']
+  readonly admin: ConfigFile['admin']
+  /** `apiKey` goes to the collector as a Bearer token. */
+  readonly telemetry: Omit<ConfigFile['telemetry'], 'api_key'> & {
+    readonly apiKey: Sensitive<string> | null
+  }
+  readonly prices: readonly ConfiguredPrice[]
   readonly providers: ReadonlyMap<ProviderId, Provider>
   readonly models: ReadonlyMap<string, Model>
   /** Models by their aliases. */

@@ -8,6 +8,10 @@ const CONFIGFS_NEEDS_AGENT =
 const FILE_NEEDS_WRITING =
   'WILL NOT START while self_check is enforce: a process that writes this file could write prompts as well.'
 
+const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '::1', 'localhost'])
+const ADMIN_IS_OPEN =
+  'UNPROVEN: whoever reaches the admin address learns how many prompts there are, how long and when.'
+
 /** What a gateway with this configuration does, and what it leaves unproven, in plain sentences. */
 export function describeConfig(config: Config): string[] {
   const { listen, enclave, limits, receipts } = config
@@ -34,7 +38,22 @@ export function describeConfig(config: Config): string[] {
     ),
     `Accepts bodies of up to ${limits.body_bytes} bytes; keeps up to ${receipts.max_entries} receipts for ${receipts.ttl_seconds} s, in memory.`,
     ...describeSessions(config),
+    ...describeOperation(config),
     `The digest of this file, ${config.digest}, becomes part of what the gateway attests.`,
+  ]
+}
+
+/** What leaves for the operator's eyes. None of it is content; all of it tells of traffic. */
+function describeOperation({ admin, telemetry }: Config): string[] {
+  const loopback = LOOPBACK.has(admin.host)
+  return [
+    admin.port === null
+      ? 'Shows counters and the state of providers to nobody: admin.port is null.'
+      : `Shows counters and the state of providers, without TLS or a key, on ${admin.host} port ${admin.port}.`,
+    ...(admin.port === null || loopback ? [] : [ADMIN_IS_OPEN]),
+    telemetry.otlp_url === null
+      ? 'Sends no telemetry.'
+      : `Sends times, token counts and costs of each prompt, no content, to ${new URL(telemetry.otlp_url).origin}.`,
   ]
 }
 

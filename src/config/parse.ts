@@ -24,6 +24,7 @@ import {
 import { fileSchema, type ConfigFile, type SecretRef } from './schema.ts'
 import { parseYaml } from './yaml.ts'
 import { KIND_CONFIDENTIALITY } from './kinds.ts'
+import { configuredPrices } from './prices.ts'
 import { plainProvider, type PlainEntry, type ReadSecret } from './plain.ts'
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -45,8 +46,11 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const aliases = reader.aliases(models)
   const keys = reader.keys(file, models)
   const bundle = reader.bundle(file)
+  const telemetry = reader.telemetry(file)
+  const prices = configuredPrices(file, problems)
   if (problems.length > 0) throw new ConfigError(problems)
   const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts, sessions } = file
+  const { admin } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
   const sections = {
@@ -60,6 +64,9 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
     limits,
     receipts,
     sessions,
+    admin,
+    telemetry,
+    prices,
   }
   return { digest, ...sections, providers, models, aliases, keys }
 }
@@ -159,6 +166,10 @@ class Reader {
       if (!isCredentialDigest(sha256)) return []
       return [{ id, team, sha256, models: this.#allowed(entry, path, models), plainModels }]
     })
+  }
+
+  telemetry({ telemetry: { api_key: ref, ...rest } }: ConfigFile): Config['telemetry'] {
+    return { ...rest, apiKey: ref === null ? null : this.#secret(ref, 'telemetry.api_key') }
   }
 
   bundle({ collateral: { bundle_file: path } }: ConfigFile): CollateralBundle {

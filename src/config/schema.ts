@@ -1,27 +1,17 @@
 import { z } from 'zod'
 import { VARIANTS, type VariantName } from '../dialects/openai-chat/variants.ts'
-import { isKeyId, isModelName, isProviderId, isTeamName } from '../ids.ts'
-import { isSafeUrl } from '../safe-url.ts'
+import {
+  host,
+  keyId,
+  modelName,
+  providerId,
+  safeUrl,
+  seconds,
+  secretRef,
+  teamName,
+} from './fields.ts'
+import { admin, prices, telemetry } from './schema-operation.ts'
 import { KDS_URL, RELEASES_URL } from './urls.ts'
-
-const providerId = z
-  .string()
-  .refine(isProviderId, 'lower-case letters, digits and dashes, at most 31')
-const keyId = z.string().refine(isKeyId, 'lower-case letters, digits and dashes, at most 31')
-const teamName = z.string().refine(isTeamName, 'lower-case letters, digits and dashes, at most 31')
-const modelName = z.string().refine(isModelName, 'letters, digits and . _ : / @ -, at most 128')
-const host = z.string().regex(/^[A-Za-z0-9.:-]{1,253}$/)
-const seconds = (min: number, max: number, fallback: number) =>
-  z.number().int().min(min).max(max).default(fallback)
-
-/** A secret is never in the file: the file's digest is attested and may be published. */
-const secretRef = z.union(
-  [
-    z.strictObject({ env: z.string().regex(/^[A-Z][A-Z0-9_]{0,127}$/) }),
-    z.strictObject({ file: z.string().min(1).max(1024) }),
-  ],
-  'a reference: {env: NAME} or {file: PATH}, never the secret itself',
-)
 
 /** Verifiers refuse more than seven days, by their own clocks. */
 const MAX_KEYSET_LIFETIME = 7 * 86_400 - 600
@@ -40,7 +30,6 @@ const enclave = z.strictObject({
   max_waiting_quotes: z.number().int().min(1).max(1024).default(16),
 })
 
-const safeUrl = z.string().refine(isSafeUrl, 'https, or http on loopback, without query')
 const label = z.string().max(1024).nullable().default(null)
 const provenance = z.strictObject({
   repo_url: z.string().max(1024).startsWith('https://').nullable().default(null),
@@ -249,6 +238,9 @@ export const fileSchema = z.strictObject({
   limits: limits.prefault({}),
   receipts: receipts.prefault({}),
   sessions: sessions.prefault({}),
+  admin: admin.prefault({}),
+  telemetry: telemetry.prefault({}),
+  prices,
   providers: z
     .array(
       z.discriminatedUnion('kind', [

@@ -163,6 +163,8 @@ export interface CanonicalUsage {
   readonly uncachedInput: number
   readonly cacheRead: number
   readonly cacheWrite: number
+  /** Of `cacheWrite`, what is kept for an hour instead of minutes, where the provider says (Anthropic). */
+  readonly cacheWriteHour?: number
   /** Text and tool calls, without reasoning. */
   readonly output: number
   readonly reasoning: number

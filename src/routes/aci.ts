@@ -1,11 +1,10 @@
 import { fromHex, isNonce, type AttestationReport, type Collateral } from '@vouchgate/attestation'
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyRequest } from 'fastify'
 import type { Context } from '../context.ts'
 import { GatewayError } from '../errors.ts'
 import { isSessionId, type ProviderId } from '../ids.ts'
 import { credentialDigest } from '../keys.ts'
 import { member, pathParameter } from './parameters.ts'
-import { measureProviders, stateJson } from './providers.ts'
 
 /** `GET /v1/aci/attestation?nonce=` (ACI §4). */
 export const attestation = (context: Context) => async (request: FastifyRequest) => {
@@ -77,34 +76,3 @@ export const getReceipt = (context: Context) => async (request: FastifyRequest) 
   if (receipt === null) throw new GatewayError('not_found')
   return receipt
 }
-
-/** `GET /healthz`: the process answers. */
-export const healthz = () => async () => ({ status: 'ok' })
-
-/** `GET /readyz`: every attested provider has been asked, and the gateway is not draining. */
-export const readyz =
-  (context: Context) => async (_request: FastifyRequest, reply: FastifyReply) => {
-    const views = context.sessions.views()
-    const known = views.every(({ state }) => state.state !== 'verifying')
-    const live = context.clock.now() < context.enclave.current.notAfter
-    const ready = known && live && !context.running.draining
-    reply.code(ready ? 200 : 503)
-    return {
-      status: ready ? 'ready' : 'not_ready',
-      keyset_digest: context.enclave.current.keysetDigest,
-      providers: Object.fromEntries(
-        views.map(({ provider, state }) => [provider.id, stateJson(state)]),
-      ),
-    }
-  }
-
-/** `GET /metrics` in the Prometheus text format. */
-export const metrics =
-  (context: Context) => async (_request: FastifyRequest, reply: FastifyReply) => {
-    context.metrics.set('vouchgate_prompts_in_flight', context.running.size)
-    context.metrics.set('vouchgate_receipts', context.receipts.size)
-    context.metrics.set('vouchgate_keyset_not_after_seconds', context.enclave.current.notAfter)
-    measureProviders(context)
-    reply.type('text/plain; version=0.0.4; charset=utf-8')
-    return context.metrics.text()
-  }

@@ -230,7 +230,7 @@ describe('self-check', () => {
 describe('launch flags', () => {
   test('begin with the permission model and leave out comments', () => {
     expect(flags[0]).toBe('--permission')
-    expect(flags.every((flag) => /^--[a-z0-9-]+(=[a-z]+)?$/.test(flag))).toBe(true)
+    expect(flags.every((flag) => /^--[a-z0-9-]+(=[a-z-]+)?$/.test(flag))).toBe(true)
   })
 
   test.each(['*', '/', '/*', ''])('the right to read %j is no limit', (path) => {

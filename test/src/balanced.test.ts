@@ -36,7 +36,7 @@ const prompts = ({ requests }: ModelServer): number =>
   requests.filter(({ path }) => path === '/v1/chat/completions').length
 
 const verifications = async (): Promise<number> => {
-  const { text } = await world.call('/metrics')
+  const { text } = await world.admin('/metrics')
   const [, count] =
     /vouchgate_verifications_total\{provider="tee",result="verified"\} (\d+)/.exec(text) ?? []
   return Number(count)

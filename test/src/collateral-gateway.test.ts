@@ -73,7 +73,9 @@ async function start(collateral: object = {}): Promise<Gateway> {
 
 async function get(path: string) {
   if (gateway === null) throw new Error('no gateway')
-  const { body } = await request(gateway.url + path, { dispatcher: agent })
+  const admin = path === '/metrics' || path === '/readyz'
+  const base = admin ? gateway.adminUrl : gateway.url
+  const { body } = await request(`${base}${path}`, { dispatcher: agent })
   return Buffer.from(await body.arrayBuffer())
 }
 

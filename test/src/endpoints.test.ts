@@ -428,7 +428,7 @@ describe('what the gateway would have to keep', () => {
   })
 
   test('is counted as one route', async () => {
-    expect((await world.call('/metrics')).text).toMatch(/route="stateful",status="400"/)
+    expect((await world.admin('/metrics')).text).toMatch(/route="stateful",status="400"/)
   })
 })
 

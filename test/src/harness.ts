@@ -42,6 +42,8 @@ export interface World {
   readonly gateway: Gateway
   readonly agent: Agent
   call(path: string, options?: CallOptions): Promise<Answer>
+  /** Asks the admin listener. */
+  admin(path: string): Promise<Answer>
   chat(body: unknown, options?: CallOptions): Promise<Answer>
   close(): Promise<void>
 }
@@ -107,6 +109,7 @@ export function configFile(
   const openai = { kind: 'openai', api_key: { env: 'UPSTREAM_KEY' } }
   return {
     listen: { host: '127.0.0.1', port: 0 },
+    admin: { port: 0 },
     enclave: { quote_source: 'configfs-tsm', self_check: 'report' },
     collateral: { pcs_url: origins.pcs, root_crl_url: origins.rootCrl },
     limits: { body_bytes: 65_536, connect_seconds: 5, drain_seconds: 5 },
@@ -202,6 +205,7 @@ export async function startWorld(options: WorldOptions = {}): Promise<World> {
     gateway,
     agent,
     call,
+    admin: (path) => callGateway(`${gateway.adminUrl}${path}`, agent, { key: null }),
     chat: (body, given = {}) =>
       call('/v1/chat/completions', {
         method: 'POST',

@@ -58,7 +58,7 @@ describe('a provider whose verification begins to fail', () => {
     const { ended } = await running()
     const waiting = world.chat(prompt('secure'))
     await expect
-      .poll(() => world.call('/metrics').then(({ text }) => text))
+      .poll(() => world.admin('/metrics').then(({ text }) => text))
       .toContain('vouchgate_prompts_in_flight 2')
     await refreshRefused()
     const [stream, refused] = await Promise.all([ended, waiting])
@@ -95,7 +95,7 @@ test('a prompt that waited until its session had expired is sent under a new one
   const { ended } = await running()
   const waiting = world.chat(prompt('secure'))
   await expect
-    .poll(() => world.call('/metrics').then(({ text }) => text))
+    .poll(() => world.admin('/metrics').then(({ text }) => text))
     .toContain('vouchgate_prompts_in_flight 2')
   world.clock.set(until)
   const answers = await Promise.all([ended, waiting])
@@ -129,11 +129,11 @@ describe('a session that was just superseded', () => {
 
 describe('the state of providers', () => {
   const seen = async () => {
-    const [providers, ready, metrics] = await Promise.all(
-      ['/v1/attestation/providers', '/readyz', '/metrics'].map((path) =>
-        world.call(path, { key: null }),
-      ),
-    )
+    const [providers, ready, metrics] = await Promise.all([
+      world.call('/v1/attestation/providers', { key: null }),
+      world.admin('/readyz'),
+      world.admin('/metrics'),
+    ])
     return {
       provider: (path: string) => member(JSON.parse(providers?.text ?? ''), `providers.0.${path}`),
       ready: (path: string) => ready?.at(`providers.tee.${path}`),

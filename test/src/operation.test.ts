@@ -133,12 +133,14 @@ describe('a running gateway', () => {
 
   test('is healthy and ready, and counts what it did', async () => {
     expect((await world.call('/healthz', { key: null })).status).toBe(200)
-    const ready = await world.call('/readyz', { key: null })
+    const ready = await world.admin('/readyz')
     expect([ready.status, ready.at('providers.tee.state')]).toEqual([200, 'verified'])
     await world.chat(prompt('secure'))
-    const { text } = await world.call('/metrics', { key: null })
+    const { text } = await world.admin('/metrics')
     expect(text).toMatch(/vouchgate_prompts_total\{end="complete",code="none"\} \d+/)
-    expect(text).toMatch(/vouchgate_tokens_total\{kind="prompt"\} \d+/)
+    expect(text).toMatch(
+      /vouchgate_tokens_total\{provider="tee",model="secure",kind="uncached_input"\} \d+/,
+    )
     expect(text).toMatch(/vouchgate_verifications_total\{provider="tee",result="verified"\} \d+/)
   })
 

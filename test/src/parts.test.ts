@@ -167,7 +167,7 @@ describe('the tap on a stream', () => {
       expect(Buffer.concat(parts).toString()).toBe(wanted)
       expect([tap.chatId, tap.usage, tap.failure]).toEqual([
         'chatcmpl-9',
-        { prompt: 3, completion: 5 },
+        { uncachedInput: 3, cacheRead: 0, cacheWrite: 0, output: 5, reasoning: 0 },
         null,
       ])
     }
@@ -197,8 +197,8 @@ describe('the tap on a stream', () => {
   })
 
   test('takes no fact from what is no object', () => {
-    expect(OPENAI_WIRE.facts(Buffer.from('[1]'))).toBeNull()
-    expect(OPENAI_WIRE.facts(Buffer.from('{"id":7,"usage":"many"}'))).toEqual({
+    expect(OPENAI_WIRE.facts()(Buffer.from('[1]'))).toBeNull()
+    expect(OPENAI_WIRE.facts()(Buffer.from('{"id":7,"usage":"many"}'))).toEqual({
       id: null,
       usage: null,
     })

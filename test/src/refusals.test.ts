@@ -18,7 +18,7 @@ import {
 
 /** No log line, error body or metric of the gateway contains any part of a prompt or a secret. */
 async function expectNoTrace(world: World, answers: readonly Answer[]): Promise<void> {
-  const metrics = await world.call('/metrics', { key: null })
+  const metrics = await world.admin('/metrics')
   const surfaces = [...world.logs, metrics.text, ...answers.map(({ text }) => text)]
   for (const surface of surfaces) {
     for (const secret of [CANARY, UPSTREAM_SECRET, 'vg-test-key', 'wrong-key']) {
@@ -233,7 +233,7 @@ describe('a provider that fails verification', () => {
       upstream_name: 'tee',
     })
     expect(world.model.requests.filter(({ method }) => method === 'POST')).toEqual([])
-    const ready = await world.call('/readyz', { key: null })
+    const ready = await world.admin('/readyz')
     expect([ready.status, ready.at('providers.tee.state')]).toEqual([200, 'refused'])
     await expectNoTrace(world, [answer, ready])
     await world.close()

@@ -6,6 +6,7 @@ export class UsageCounts {
   #input = 0
   #cacheRead = 0
   #cacheWrite = 0
+  #cacheWriteHour = 0
   #output = 0
   #thinking = 0
   #given = false
@@ -15,9 +16,11 @@ export class UsageCounts {
     const later = (given: Json, before: number): number =>
       given === undefined || given === null ? before : countOf(given)
     const details = membersOf(value['output_tokens_details'])
+    const written = membersOf(value['cache_creation'])
     this.#input = later(value['input_tokens'], this.#input)
     this.#cacheRead = later(value['cache_read_input_tokens'], this.#cacheRead)
     this.#cacheWrite = later(value['cache_creation_input_tokens'], this.#cacheWrite)
+    this.#cacheWriteHour = later(written['ephemeral_1h_input_tokens'], this.#cacheWriteHour)
     this.#output = later(value['output_tokens'], this.#output)
     this.#thinking = later(details['thinking_tokens'], this.#thinking)
     this.#given = true
@@ -28,10 +31,12 @@ export class UsageCounts {
   get canonical(): CanonicalUsage | null {
     if (!this.#given) return null
     const reasoning = Math.min(this.#thinking, this.#output)
+    const cacheWriteHour = Math.min(this.#cacheWriteHour, this.#cacheWrite)
     return {
       uncachedInput: this.#input,
       cacheRead: this.#cacheRead,
       cacheWrite: this.#cacheWrite,
+      ...(cacheWriteHour === 0 ? {} : { cacheWriteHour }),
       output: this.#output - reasoning,
       reasoning,
     }

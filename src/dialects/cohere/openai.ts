@@ -1,5 +1,6 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { GatewayError } from '../../errors.ts'
+import type { CanonicalUsage } from '../canonical.ts'
 import type { EncodedRequest, Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
 import { at, compact, isList, textAt, writeJson } from '../loose.ts'
@@ -19,9 +20,10 @@ export type Telling = (body: JsonValue, target: Target) => WholeExchange
 interface WholeReply {
   readonly body: Buffer
   readonly id: string | null
-  readonly usage: { readonly prompt: number; readonly completion: number } | null
+  readonly usage: CanonicalUsage | null
 }
 
+const NOTHING_USED = { uncachedInput: 0, cacheRead: 0, cacheWrite: 0, output: 0, reasoning: 0 }
 const MAX_ITEMS = 10_000
 const MAX_DIMENSIONS = 1 << 16
 const INPUT_TYPES = [
@@ -84,7 +86,7 @@ export function embeddings(body: JsonValue, target: Target): WholeExchange {
       return {
         body: written({ object: 'list', data, model, usage }),
         id: null,
-        usage: inputTokens === null ? null : { prompt: inputTokens, completion: 0 },
+        usage: inputTokens === null ? null : { ...NOTHING_USED, uncachedInput: inputTokens },
       }
     },
   }

@@ -1,0 +1,70 @@
+import Fastify, { LogController, type FastifyInstance, type FastifyReply } from 'fastify'
+import type { App } from './app.ts'
+import type { Config } from './config/index.ts'
+import type { Context } from './context.ts'
+import { errorBody, GatewayError } from './errors.ts'
+import { healthz, metrics, readyDetail } from './routes/state.ts'
+
+export interface Admin {
+  readonly url: string
+  close(): Promise<unknown>
+}
+
+/** Null where the configuration wants none. Rejects where the address cannot be listened on. */
+export async function openAdmin(context: Context): Promise<Admin | null> {
+  const { host, port } = context.config.admin
+  if (port === null) return null
+  const app = buildAdmin(context)
+  const url = await app.listen({ host, port })
+  context.log({ event: 'admin_started', port: Number(new URL(url).port) })
+  return { url, close: () => app.close() }
+}
+
+/** Where the address cannot be listened on, the admin listener ends too. */
+export async function listen(
+  app: App,
+  { listen: at }: Config,
+  admin: Admin | null,
+): Promise<string> {
+  try {
+    return await app.listen({ host: at.host, port: at.port })
+  } catch (error) {
+    await admin?.close()
+    throw error
+  }
+}
+
+/**
+ * What an operator watches. Counters tell of traffic, to whoever can read them: of how many prompts, how long and when. So they
+ * are not where clients are, and there is no TLS and no key because nobody else should reach it.
+ */
+function buildAdmin(context: Context): FastifyInstance {
+  const app = Fastify({
+    logger: false,
+    logController: new LogController({ disableRequestLogging: true }),
+    requestTimeout: 10_000,
+    frameworkErrors: (error, _request, reply: FastifyReply) => answerError(error, reply),
+    bodyLimit: 1024,
+    return503OnClosing: false,
+    forceCloseConnections: true,
+  })
+  app.removeAllContentTypeParsers()
+  app.get('/healthz', healthz())
+  app.get('/readyz', readyDetail(context))
+  app.get('/metrics', metrics(context))
+  app.setNotFoundHandler(async () => {
+    throw new GatewayError('route_not_found')
+  })
+  app.setErrorHandler((error, _request, reply) => {
+    answerError(error, reply)
+  })
+  return app
+}
+
+const JSON_TYPE = 'application/json; charset=utf-8'
+
+/** Fastify's messages quote paths and types. */
+function answerError(error: unknown, reply: FastifyReply): void {
+  const known = error instanceof GatewayError ? error : new GatewayError('bad_request')
+  reply.code(known.status).type(JSON_TYPE).send(errorBody(known.code))
+}

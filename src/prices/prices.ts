@@ -1,0 +1,30 @@
+import { isAttested, type Config, type ConfiguredPrice, type Provider } from '../config/index.ts'
+import type { Route } from '../config/index.ts'
+import { PRICES, type Price } from './table.ts'
+
+/** What a model costs at a provider: what the configuration says, else the vendor's list price. */
+export class Prices {
+  readonly #configured: readonly ConfiguredPrice[]
+  readonly #providers: Config['providers']
+
+  constructor({ prices, providers }: Pick<Config, 'prices' | 'providers'>) {
+    this.#configured = prices
+    this.#providers = providers
+  }
+
+  /** Null where nobody says. */
+  of({ provider: id, model }: Pick<Route, 'provider' | 'model'>): Price | null {
+    const configured = this.#configured.filter((entry) => entry.model === model)
+    const found =
+      configured.find((entry) => entry.provider === id) ??
+      configured.find((entry) => entry.provider === null)
+    const provider = this.#providers.get(id)
+    return found?.price ?? (provider === undefined ? null : listed(provider, model))
+  }
+}
+
+/** A compatible API of somebody else has prices of its own. */
+function listed(provider: Provider, model: string): Price | null {
+  const origin = isAttested(provider) ? provider.origin : new URL(provider.baseUrl).origin
+  return PRICES.find((entry) => entry.origin === origin && entry.models.includes(model)) ?? null
+}
