@@ -652,8 +652,8 @@ describe.skipIf(!hasVectors)('recorded conversations', () => {
     const read: { model: string } & Record<string, JsonValue> = JSON.parse(JSON.stringify(request))
     const again = sent(variant, client.decode(read), read.model)
     // What `provider` says is said to the gateway.
-    const { provider: _consumed, ...asked } = read
-    expect(normal(again)).toEqual(normal(asked))
+    const { provider: _consumed, ...rest } = read
+    expect(normal(again)).toEqual(normal(rest))
   })
 
   test('what is written otherwise is little', () => {
