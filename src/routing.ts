@@ -70,7 +70,7 @@ export class Routing {
   #within(equal: readonly Route[], { sticky, sort }: Wishes): readonly Route[] {
     const { random, times } = this.#options
     const drawn = sticky === null ? permuted(equal, random) : rendezvous(equal, sticky)
-    // Unknown ones come first, or they would stay unknown. No prices are known, so that they change nothing.
+    // Unknown ones come first, or they would stay unknown. Prices are not looked at.
     if (sort === 'latency') return ascending(drawn, (route) => times.firstByteMs(route) ?? 0)
     if (sort === 'throughput') return ascending(drawn, (route) => -(times.rate(route) ?? Infinity))
     return drawn
