@@ -87,7 +87,11 @@ export class PromptCall {
     this.tenant = pipeline.tenants.of(fields.principal.team)
     this.receivedHash = bodyHash(fields.prompt)
     this.#trace = pipeline.telemetry.prompt(fields.operation.name)
-    this.receipt = new ReceiptBuilder(fields.receiptId, this.receivedHash)
+    this.receipt = new ReceiptBuilder({
+      id: fields.receiptId,
+      endpoint: `/v1${fields.operation.path}`,
+      received: this.receivedHash,
+    })
   }
 
   get sealed(): boolean {

@@ -16,6 +16,14 @@ interface Upstream {
   readonly session: SessionId | null
 }
 
+interface ReceiptFields {
+  readonly id: ReceiptId
+  /** The path that was asked. */
+  readonly endpoint: string
+  /** `sha256:<hex>` of the body as it arrived. */
+  readonly received: string
+}
+
 const MAX_CHAT_ID = 256
 
 /**
@@ -26,6 +34,7 @@ const MAX_CHAT_ID = 256
  */
 export class ReceiptBuilder {
   readonly id: ReceiptId
+  readonly #endpoint: string
   readonly #received: string
   readonly #attempts: ReceiptEvent[] = []
   #model: string | null = null
@@ -37,9 +46,9 @@ export class ReceiptBuilder {
   #failedProvider: ProviderId | null = null
   #padding: number | null = null
 
-  /** `received` is the `sha256:<hex>` of the body as it arrived. */
-  constructor(id: ReceiptId, received: string) {
+  constructor({ id, endpoint, received }: ReceiptFields) {
     this.id = id
+    this.#endpoint = endpoint
     this.#received = received
   }
 
@@ -113,7 +122,7 @@ export class ReceiptBuilder {
       receipt_id: this.id,
       chat_id: this.#chatId,
       model: this.#model,
-      endpoint: '/v1/chat/completions',
+      endpoint: this.#endpoint,
       method: 'POST',
       served_at: servedAt,
       event_log: [

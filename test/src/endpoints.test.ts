@@ -492,14 +492,16 @@ describe.each(Object.keys(OPERATIONS).filter((name) => name in OPERATIONS))(
       expect(told(await send('a=b', 'application/x-www-form-urlencoded'))).toBe(415)
     })
 
-    test('an unknown model is 404', async () => {
+    test('an unknown model is 404, and the receipt names the route', async () => {
       const known = { model: 'nothing', messages: [], input: 'a', prompt: 'a' }
       const body =
         found?.takes === 'form'
           ? '--b\r\ncontent-disposition: form-data; name="model"\r\n\r\nnothing\r\n--b\r\n' +
             'content-disposition: form-data; name="file"; filename="f"\r\n\r\n\r\n--b--'
           : json({ ...known, query: 'q', documents: ['d'] })
-      expect(told(await send(body, type))).toBe(404)
+      const answer = await send(body, type)
+      expect(told(answer)).toBe(404)
+      expect((await receiptOf(world, answer)).endpoint).toBe(path)
     })
   },
 )
