@@ -3,7 +3,6 @@ import type {
   AssistantPart,
   CanonicalAnswer,
   CanonicalRequest,
-  CanonicalUsage,
   FinishReason,
   JsonObject,
   LogprobToken,
@@ -14,6 +13,7 @@ import type {
 import { writeSignature } from '../openai-chat/answer.ts'
 import { isObject } from '../openai-chat/json.ts'
 import { writeProof } from './items.ts'
+import { writeUsage } from './usage.ts'
 
 type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
 type ItemStatus = Exclude<Status, 'failed'>
@@ -138,18 +138,6 @@ export function writeStatus(finish: FinishReason): {
   return reason === 'max_output_tokens' || reason === 'content_filter'
     ? { status: 'incomplete', incomplete_details: { reason } }
     : { status: 'completed', incomplete_details: null }
-}
-
-export const writeUsage = (usage: CanonicalUsage): JsonObject => {
-  const input = usage.uncachedInput + usage.cacheRead + usage.cacheWrite
-  const output = usage.output + usage.reasoning
-  return {
-    input_tokens: input,
-    input_tokens_details: { cached_tokens: usage.cacheRead, cache_write_tokens: usage.cacheWrite },
-    output_tokens: output,
-    output_tokens_details: { reasoning_tokens: usage.reasoning },
-    total_tokens: input + output,
-  }
 }
 
 /** The response, in progress. Instructions are not repeated: they are content. */

@@ -11,7 +11,8 @@ import type { StreamEncoder } from '../dialect.ts'
 import { writeError } from '../openai-chat/error.ts'
 import { obfuscation, wantedPad, type Pad } from '../openai-chat/pad.ts'
 import { sseFrame } from '../sse.ts'
-import { baseId, itemId, writeResponse, writeStatus, writeUsage, type Head } from './answer.ts'
+import { baseId, itemId, writeResponse, writeStatus, type Head } from './answer.ts'
+import { writeUsage } from './usage.ts'
 import { OpenCall, OpenMessage, OpenReasoning, type Emitted, type OpenItem } from './open-items.ts'
 
 type Event<T extends CanonicalEvent['type']> = Extract<CanonicalEvent, { type: T }>

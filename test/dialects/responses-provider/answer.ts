@@ -6,9 +6,9 @@ import type {
   FinishReason,
   JsonObject,
   LogprobToken,
-} from '../canonical.ts'
-import { ProviderError, type Target } from '../dialect.ts'
-import { failureOf } from '../openai-chat/failure.ts'
+} from '../../../src/dialects/canonical.ts'
+import { ProviderError, type Target } from '../../../src/dialects/dialect.ts'
+import { failureOf } from '../../../src/dialects/openai-chat/failure.ts'
 import {
   argumentsText,
   isObject,
@@ -19,10 +19,15 @@ import {
   wholeOf,
   wordOf,
   type Json,
-} from '../openai-chat/json.ts'
-import { thoughtSignature } from '../openai-chat/messages.ts'
-import { malformed, newId, readLogprobs } from '../openai-chat/provider-answer.ts'
-import { readReasoningItem } from './items.ts'
+} from '../../../src/dialects/openai-chat/json.ts'
+import { thoughtSignature } from '../../../src/dialects/openai-chat/messages.ts'
+import {
+  malformed,
+  newId,
+  readLogprobs,
+} from '../../../src/dialects/openai-chat/provider-answer.ts'
+import { readReasoningItem } from '../../../src/dialects/openai-responses/items.ts'
+import { readUsage } from '../../../src/dialects/openai-responses/usage.ts'
 
 const MAX_ITEMS = 20_000
 
@@ -114,26 +119,4 @@ function readTokens(items: readonly JsonValue[]): LogprobToken[] | null {
     .flatMap((item) => listOf(member(item, 'content')))
     .flatMap((part) => listOf(member(part, 'logprobs')))
   return tokens.length === 0 ? null : readLogprobs({ content: tokens })
-}
-
-/** Cached tokens are part of `input_tokens`, reasoning of `output_tokens`. */
-export function readUsage(usage: Json): CanonicalUsage | null {
-  const input = wholeOf(member(usage, 'input_tokens'))
-  const written = wholeOf(member(usage, 'output_tokens'))
-  if (input === null && written === null) return null
-  const details = member(usage, 'input_tokens_details')
-  const cacheRead = Math.min(input ?? 0, wholeOf(member(details, 'cached_tokens')) ?? 0)
-  const cacheWrite = Math.min(
-    (input ?? 0) - cacheRead,
-    wholeOf(member(details, 'cache_write_tokens')) ?? 0,
-  )
-  const stated = wholeOf(member(member(usage, 'output_tokens_details'), 'reasoning_tokens')) ?? 0
-  const reasoning = Math.min(written ?? 0, stated)
-  return {
-    uncachedInput: (input ?? 0) - cacheRead - cacheWrite,
-    cacheRead,
-    cacheWrite,
-    output: (written ?? 0) - reasoning,
-    reasoning,
-  }
 }

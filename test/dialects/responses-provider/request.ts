@@ -1,4 +1,4 @@
-import { GatewayError } from '../../errors.ts'
+import { GatewayError } from '../../../src/errors.ts'
 import type {
   AssistantPart,
   CanonicalRequest,
@@ -7,12 +7,16 @@ import type {
   ReasoningPart,
   ToolResult,
   UserPart,
-} from '../canonical.ts'
-import { writeSignature } from '../openai-chat/answer.ts'
-import { isObject, listOf } from '../openai-chat/json.ts'
-import { sourceUrl } from '../openai-chat/provider-messages.ts'
-import { effortOf, REASONS, SHARED } from '../openai-chat/provider-request.ts'
-import { summaryContent, writeFormat, writeTool } from './answer.ts'
+} from '../../../src/dialects/canonical.ts'
+import { writeSignature } from '../../../src/dialects/openai-chat/answer.ts'
+import { isObject, listOf } from '../../../src/dialects/openai-chat/json.ts'
+import { sourceUrl } from '../../../src/dialects/openai-chat/provider-messages.ts'
+import { effortOf, REASONS, SHARED } from '../../../src/dialects/openai-chat/provider-request.ts'
+import {
+  summaryContent,
+  writeFormat,
+  writeTool,
+} from '../../../src/dialects/openai-responses/answer.ts'
 
 const unsupported = (): GatewayError => new GatewayError('request_not_supported')
 

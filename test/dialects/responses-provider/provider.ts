@@ -1,9 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { CanonicalAnswer, CanonicalRequest, ProviderFailure } from '../canonical.ts'
-import type { EncodedRequest, ProviderDialect, StreamDecoder, Target } from '../dialect.ts'
-import { classify } from '../openai-chat/failure.ts'
-import { readAnswer } from './provider-answer.ts'
-import { writeRequest } from './provider-request.ts'
+import type {
+  CanonicalAnswer,
+  CanonicalRequest,
+  ProviderFailure,
+} from '../../../src/dialects/canonical.ts'
+import type {
+  EncodedRequest,
+  ProviderDialect,
+  StreamDecoder,
+  Target,
+} from '../../../src/dialects/dialect.ts'
+import { classify } from '../../../src/dialects/openai-chat/failure.ts'
+import { readAnswer } from './answer.ts'
+import { writeRequest } from './request.ts'
 import { ResponsesStreamDecoder } from './stream-decoder.ts'
 
 /** A provider of OpenAI's responses, which is asked to keep nothing. */

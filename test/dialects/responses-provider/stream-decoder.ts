@@ -1,7 +1,7 @@
-import { GatewayError, type ErrorCode } from '../../errors.ts'
-import type { CanonicalEvent, JsonObject } from '../canonical.ts'
-import type { StreamDecoder, Target } from '../dialect.ts'
-import { failureOf } from '../openai-chat/failure.ts'
+import { GatewayError, type ErrorCode } from '../../../src/errors.ts'
+import type { CanonicalEvent, JsonObject } from '../../../src/dialects/canonical.ts'
+import type { StreamDecoder, Target } from '../../../src/dialects/dialect.ts'
+import { failureOf } from '../../../src/dialects/openai-chat/failure.ts'
 import {
   argumentsText,
   isObject,
@@ -10,13 +10,19 @@ import {
   textOf,
   wholeOf,
   wordOf,
-} from '../openai-chat/json.ts'
-import { thoughtSignature } from '../openai-chat/messages.ts'
-import { malformed, MAX_CALLS, newId, readLogprobs } from '../openai-chat/provider-answer.ts'
-import { lastEvents } from '../openai-chat/stream-decoder.ts'
-import { SseParser, type SseEvent } from '../sse.ts'
-import { readProof } from './items.ts'
-import { readFinish, readHead, readUsage } from './provider-answer.ts'
+} from '../../../src/dialects/openai-chat/json.ts'
+import { thoughtSignature } from '../../../src/dialects/openai-chat/messages.ts'
+import {
+  malformed,
+  MAX_CALLS,
+  newId,
+  readLogprobs,
+} from '../../../src/dialects/openai-chat/provider-answer.ts'
+import { lastEvents } from '../../../src/dialects/openai-chat/stream-decoder.ts'
+import { SseParser, type SseEvent } from '../../../src/dialects/sse.ts'
+import { readProof } from '../../../src/dialects/openai-responses/items.ts'
+import { readUsage } from '../../../src/dialects/openai-responses/usage.ts'
+import { readFinish, readHead } from './answer.ts'
 
 interface Call {
   readonly call: number
