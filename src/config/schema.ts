@@ -11,7 +11,7 @@ import {
   teamName,
 } from './fields.ts'
 import { admin, prices, telemetry } from './schema-operation.ts'
-import { KDS_URL, RELEASES_URL } from './urls.ts'
+import { KDS_URL, NVIDIA_OCSP_URL, NVIDIA_RIM_URL, RELEASES_URL } from './urls.ts'
 
 /** Verifiers refuse more than seven days, by their own clocks. */
 const MAX_KEYSET_LIFETIME = 7 * 86_400 - 600
@@ -92,8 +92,8 @@ const sessions = z.strictObject({
 })
 
 const nvidia = z.strictObject({
-  rim_url: safeUrl.default('https://rim.attestation.nvidia.com'),
-  ocsp_url: safeUrl.default('https://ocsp.ndis.nvidia.com/'),
+  rim_url: safeUrl.default(NVIDIA_RIM_URL),
+  ocsp_url: safeUrl.default(NVIDIA_OCSP_URL),
   nras_url: safeUrl.default('https://nras.attestation.nvidia.com'),
 })
 

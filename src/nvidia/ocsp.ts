@@ -13,8 +13,6 @@ import type { Random } from '../ids.ts'
 import { TimedCache } from './cache.ts'
 import { fetchNvidia, NvidiaAnswerRefused, type NvidiaService } from './fetch.ts'
 
-export const NVIDIA_OCSP_URL = 'https://ocsp.ndis.nvidia.com/'
-
 /** The OCSP response about a certificate that its issuer's chain has proven, as bytes that anyone can judge again. */
 export type OcspSource = (pair: Issued) => Promise<Bytes>
 

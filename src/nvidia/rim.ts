@@ -3,8 +3,6 @@ import { ChannelError } from '../../client/errors.ts'
 import { TimedCache } from './cache.ts'
 import { fetchNvidia, type NvidiaService } from './fetch.ts'
 
-export const NVIDIA_RIM_URL = 'https://rim.attestation.nvidia.com'
-
 /** The bytes of the reference manifest (XML) with this id. */
 export type RimSource = (id: string) => Promise<Bytes>
 

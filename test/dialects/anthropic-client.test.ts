@@ -1,8 +1,6 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
-import { encodeTokenCount } from '../../src/dialects/anthropic/client-answer.ts'
 import { anthropicMessages } from '../../src/dialects/anthropic/client.ts'
-import { decodeCountTokens } from '../../src/dialects/anthropic/client-request.ts'
 import { anthropic } from '../../src/dialects/anthropic/provider.ts'
 import type {
   AssistantPart,
@@ -260,11 +258,6 @@ describe('a request', () => {
     const decoded = anthropicMessages.decode(body)
     expect(decoded.stream).toBe(false)
     expect(Object.keys(decoded.extra)).toEqual(['__proto__'])
-  })
-
-  test('to count tokens needs no limit', () => {
-    expect(decodeCountTokens({ model: 'm', messages: [] }).sampling.maxTokens).toBeNull()
-    expect(encodeTokenCount(12).toString()).toBe('{"input_tokens":12}')
   })
 })
 

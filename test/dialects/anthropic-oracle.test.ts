@@ -1,9 +1,7 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
 import { anthropicMessages } from '../../src/dialects/anthropic/client.ts'
-import { decodeCountTokens } from '../../src/dialects/anthropic/client-request.ts'
 import { anthropic } from '../../src/dialects/anthropic/provider.ts'
-import { encodeCountTokens } from '../../src/dialects/anthropic/request.ts'
 import { GatewayError } from '../../src/errors.ts'
 import type { AssistantPart, CanonicalEvent } from '../../src/dialects/canonical.ts'
 import { decodeAll, exchanges, hasTraffic, joined, target } from './anthropic-recordings.ts'
@@ -85,26 +83,6 @@ describe.skipIf(!hasTraffic)('recorded requests', () => {
       )
     },
   )
-
-  test.each(asked.filter(({ url }) => /count_tokens/.test(url)))(
-    '$name counts as it was asked to',
-    ({ request }) => {
-      const canonical = decodeCountTokens(request)
-      const encoded = encodeCountTokens(canonical, { ...target, model: modelOf(request) })
-      expect(encoded.path).toBe('/messages/count_tokens')
-      expect(normal(parsed(encoded.body))).toEqual(normal(request))
-    },
-  )
-
-  test.each(readable)('$name counts without what concerns the answer', ({ request }) => {
-    const canonical = anthropicMessages.decode(request)
-    const { body } = encodeCountTokens(canonical, { ...target, model: modelOf(request) })
-    const counted = Object.keys(parsed(body))
-    expect(counted).not.toContain('max_tokens')
-    expect(counted).not.toContain('stream')
-    expect(counted).not.toContain('metadata')
-    expect(mergedTurns(parsed(body)['messages'])).toEqual(mergedTurns(request['messages']))
-  })
 })
 
 /** A proof belongs to the readable thought before it, or stands alone. */

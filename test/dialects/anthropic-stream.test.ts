@@ -1,6 +1,5 @@
 import { describe, expect, test } from 'vitest'
 import { anthropic } from '../../src/dialects/anthropic/provider.ts'
-import { decodeTokenCount } from '../../src/dialects/anthropic/answer.ts'
 import { ProviderError } from '../../src/dialects/dialect.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { decodeAll, target } from './anthropic-recordings.ts'
@@ -271,12 +270,6 @@ describe('a whole answer', () => {
       reasoning: 0,
     })
     expect(decode({ type: 'message', content: [] }).usage).toBeNull()
-  })
-
-  test('of count_tokens is a count', () => {
-    expect(decodeTokenCount(Buffer.from('{"input_tokens":12}'))).toBe(12)
-    expect(() => decodeTokenCount(Buffer.from('{"input_tokens":-1}'))).toThrow(malformed)
-    expect(() => decodeTokenCount(Buffer.from('{}'))).toThrow(malformed)
   })
 })
 

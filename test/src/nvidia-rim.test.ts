@@ -1,6 +1,7 @@
 import { encodeUtf8, EvidenceError, type Bytes } from '@vouchgate/attestation'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { NVIDIA_RIM_URL, rimService } from '../../src/nvidia/rim.ts'
+import { NVIDIA_RIM_URL } from '../../src/config/urls.ts'
+import { rimService } from '../../src/nvidia/rim.ts'
 import { fakeClock, type FakeClock } from '../support/clock.ts'
 import {
   startRimService,

@@ -76,9 +76,3 @@ export function decodeAnswer(body: Buffer, target: Target): CanonicalAnswer {
     usage: new UsageCounts().read(message['usage']).canonical,
   }
 }
-
-/** The answer to `count_tokens`. Throws `upstream_malformed`. */
-export function decodeTokenCount(body: Buffer): number {
-  const document = must.object(parseShallow(body.toString('utf8'), must))
-  return must.maybeCount(document['input_tokens'], 0) ?? must.fail()
-}

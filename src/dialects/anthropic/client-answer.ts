@@ -72,7 +72,3 @@ export function encodeAnswer(answer: CanonicalAnswer): Buffer {
   }
   return Buffer.from(JSON.stringify(message))
 }
-
-/** The answer to `count_tokens`. */
-export const encodeTokenCount = (inputTokens: number): Buffer =>
-  Buffer.from(JSON.stringify({ input_tokens: inputTokens }))

@@ -139,7 +139,7 @@ function formatOf(output: JsonObject): ResponseFormat | null {
   return { type: 'json_schema', name: 'answer', description: null, schema, strict: true }
 }
 
-const samplingOf = (body: JsonObject, maxTokens: number | null): Sampling => ({
+const samplingOf = (body: JsonObject, maxTokens: number): Sampling => ({
   maxTokens,
   temperature: must.maybeNumber(body['temperature']),
   topP: must.maybeNumber(body['top_p']),
@@ -151,7 +151,10 @@ const samplingOf = (body: JsonObject, maxTokens: number | null): Sampling => ({
   n: null,
 })
 
-function request(body: JsonObject, maxTokens: number | null): CanonicalRequest {
+/** The body of `POST /v1/messages`. Throws `invalid_request`, and `request_not_supported` for what only Anthropic runs. */
+export function decodeRequest(value: JsonValue): CanonicalRequest {
+  const body = must.object(must.shallow(value))
+  const maxTokens = must.maybeCount(body['max_tokens'], 1) ?? must.fail()
   const output = membersOf(must.maybeObject(body['output_config']) ?? undefined)
   const extra = Object.entries(body).filter(([name]) => !KNOWN.has(name))
   return {
@@ -171,13 +174,3 @@ function request(body: JsonObject, maxTokens: number | null): CanonicalRequest {
     dialect: 'anthropic-messages',
   }
 }
-
-/** The body of `POST /v1/messages`. Throws `invalid_request`, and `request_not_supported` for what only Anthropic runs. */
-export function decodeRequest(value: JsonValue): CanonicalRequest {
-  const body = must.object(must.shallow(value))
-  return request(body, must.maybeCount(body['max_tokens'], 1) ?? must.fail())
-}
-
-/** The body of `POST /v1/messages/count_tokens`: a request that wants no answer. Throws as `decodeRequest`. */
-export const decodeCountTokens = (value: JsonValue): CanonicalRequest =>
-  request(must.object(must.shallow(value)), null)

@@ -78,7 +78,7 @@ function plannedThinking(
   return { maxTokens, thinking, output: effort === null ? {} : { effort } }
 }
 
-function bodyOf(request: CanonicalRequest, target: Target) {
+function bodyOf(request: CanonicalRequest, target: Target): JsonObject {
   const traits = traitsOf(target.model)
   const tools = planTools(request, traits)
   const conversation = conversationOf(request)
@@ -87,7 +87,8 @@ function bodyOf(request: CanonicalRequest, target: Target) {
     nativeThinking(request, traits) ?? plannedThinking(request, traits, !tools.forced && !lost)
   const format = tools.format === null ? {} : { format: tools.format }
   const outputConfig = { ...output, ...format }
-  const counted: JsonObject = {
+  return {
+    ...extraOf(request),
     model: target.model,
     ...systemOf(conversation.system),
     messages: conversation.turns.map(({ role, content }) => ({ role, content })),
@@ -95,14 +96,11 @@ function bodyOf(request: CanonicalRequest, target: Target) {
     ...(tools.choice === null ? {} : { tool_choice: tools.choice }),
     ...(thinking === null ? {} : { thinking }),
     ...(Object.keys(outputConfig).length === 0 ? {} : { output_config: outputConfig }),
-  }
-  const sampled: JsonObject = {
     max_tokens: maxTokens,
     ...(request.sampling.stop.length === 0 ? {} : { stop_sequences: request.sampling.stop }),
     ...samplingOf(request, traits, thinking !== null && membersOf(thinking)['type'] !== 'disabled'),
     stream: request.stream,
   }
-  return { counted, sampled }
 }
 
 const namesFile = (request: CanonicalRequest): boolean =>
@@ -123,26 +121,9 @@ function headersOf(request: CanonicalRequest): EncodedRequest['headers'] {
 /** `POST /messages`. Throws `request_not_supported`. */
 export function encodeRequest(request: CanonicalRequest, target: Target): EncodedRequest {
   refuseUnanswerable(request)
-  const { counted, sampled } = bodyOf(request, target)
-  const body = { ...extraOf(request), ...counted, ...sampled }
   return {
     path: '/messages',
     headers: headersOf(request),
-    body: Buffer.from(JSON.stringify(body)),
-  }
-}
-
-/** `POST /messages/count_tokens`: what would be the input of the request, without anything about its answer. */
-export function encodeCountTokens(request: CanonicalRequest, target: Target): EncodedRequest {
-  const extra = extraOf(request)
-  const kept = ['cache_control', 'mcp_servers', 'context_management'].flatMap((name) => {
-    const value = extra[name]
-    return value === undefined ? [] : [[name, value]]
-  })
-  const body = { ...Object.fromEntries(kept), ...bodyOf(request, target).counted }
-  return {
-    path: '/messages/count_tokens',
-    headers: headersOf(request),
-    body: Buffer.from(JSON.stringify(body)),
+    body: Buffer.from(JSON.stringify(bodyOf(request, target))),
   }
 }
