@@ -1,4 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import {
+  gather,
+  MAX_HELD_BYTES,
+  type Answer,
+  type AnswerSink,
+  type SinkOptions,
+} from './answer-sink.ts'
 import type {
   CanonicalEvent,
   CanonicalRequest,
@@ -16,28 +23,17 @@ import {
 import { GatewayError, type ErrorCode } from './errors.ts'
 import { Gathered } from './gathered.ts'
 import { providerRefusal } from './provider-refusal.ts'
-import type { Answer, AnswerSink } from './relay.ts'
-import { STREAM_HEADERS, type ClientResponse } from './response.ts'
+import { JSON_HEADERS, STREAM_HEADERS } from './response.ts'
 import { failureCode } from './upstream/classify.ts'
 import { SendError } from './upstream/send.ts'
 
-export interface ConvertingOptions {
-  readonly response: ClientResponse
+export interface ConvertingOptions extends SinkOptions {
   readonly request: CanonicalRequest
   readonly client: ClientDialect
   readonly provider: ProviderDialect
   readonly target: Target
-  readonly maxBytes: number
-  /** Called when the request is about to be written to a connection. */
-  readonly onSent: () => void
-  /** Called once, before the last byte leaves. */
-  readonly seal: (answer: Answer, bodyHash: string) => void
 }
 
-const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
-const MAX_ERROR_BYTES = 1 << 16
-/** What a stream may say before its first content; until then another provider can still be asked. */
-const MAX_HELD_BYTES = 1 << 18
 const EMPTY = Buffer.alloc(0)
 
 /** Events after which a client has something of the answer, so that no other provider may begin anew. */
@@ -58,7 +54,6 @@ export class ConvertingRelay implements AnswerSink {
   #status = 0
   #headers: IncomingHttpHeaders = {}
   readonly #gathered = new Gathered()
-  #length = 0
   #held: Buffer[] = []
   #heldBytes = 0
   #ended = false
@@ -85,11 +80,7 @@ export class ConvertingRelay implements AnswerSink {
   data(chunk: Buffer, resume: () => void): boolean {
     if (this.#ended) return true
     if (this.#streaming) return this.#read(chunk, resume)
-    this.#length += chunk.length
-    if (this.#length > (this.#ok ? this.#options.maxBytes : MAX_ERROR_BYTES)) {
-      throw new SendError('too_large')
-    }
-    this.#gathered.push(chunk)
+    gather(this.#gathered, chunk, this.#ok, this.#options.maxBytes)
     return true
   }
 

@@ -4,7 +4,9 @@ import { asGatewayError, type GatewayError } from './errors.ts'
 import { firstAnswer, wasForwarded } from './first-answer.ts'
 import { plan } from './plan.ts'
 import { readShape } from './prompt.ts'
+import { sseFrame } from './dialects/sse.ts'
 import { ProviderRefusal } from './provider-refusal.ts'
+import { JSON_HEADERS } from './response.ts'
 import { VerificationRefused } from './upstream/failure.ts'
 
 /**
@@ -46,14 +48,15 @@ function refuse(call: PromptCall, error: GatewayError): void {
   const seal = (hash: string): void =>
     call.seal({ end, code: error.code, chatId: null, usage: null }, hash)
   const headers = {
-    'content-type': 'application/json; charset=utf-8',
+    ...JSON_HEADERS,
     ...(error.retryAfterSeconds === null ? {} : { 'retry-after': String(error.retryAfterSeconds) }),
   }
   const failure = error instanceof ProviderRefusal ? error.failure : null
   const body = call.operation.dialect.error(error.code, failure, call.requestId)
   if (call.response.opened) {
     // A comment has begun a stream while nobody answered: the error is its only event.
-    const frame = `${call.operation.family === 'anthropic' ? 'event: error\n' : ''}data: ${body.toString()}\n\n`
+    const event = call.operation.family === 'anthropic' ? 'error' : undefined
+    const frame = sseFrame(body.toString(), event)
     call.response.end(Buffer.from(frame), seal)
     return
   }

@@ -6,7 +6,7 @@ import type { Metrics } from './metrics.ts'
 import { costMicroUsd } from './prices/cost.ts'
 import type { Prices } from './prices/prices.ts'
 import { PRICES_VERSION } from './prices/table.ts'
-import type { Answer } from './relay.ts'
+import type { Answer } from './answer-sink.ts'
 
 interface Ledger {
   readonly prices: Prices

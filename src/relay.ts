@@ -1,10 +1,16 @@
 import type { IncomingHttpHeaders } from 'node:http'
-import type { CanonicalUsage } from './dialects/canonical.ts'
+import {
+  gather,
+  MAX_HELD_BYTES,
+  type Answer,
+  type AnswerSink,
+  type SinkOptions,
+} from './answer-sink.ts'
 import { GatewayError, type ErrorCode } from './errors.ts'
 import { Gathered } from './gathered.ts'
 import type { End } from './receipts.ts'
 import { FramePadder, type Padding } from './padding.ts'
-import { STREAM_HEADERS, type ClientResponse } from './response.ts'
+import { JSON_HEADERS, STREAM_HEADERS } from './response.ts'
 import { SseTap } from './sse.ts'
 import {
   classifyStatus,
@@ -12,34 +18,18 @@ import {
   upstreamError,
   type StatusClass,
 } from './upstream/classify.ts'
-import { SendError, type ResponseSink } from './upstream/send.ts'
+import { SendError } from './upstream/send.ts'
 import type { AnswerFacts, Wire } from './wire.ts'
 
-export interface RelayOptions {
-  readonly response: ClientResponse
+export interface RelayOptions extends SinkOptions {
   /** Whether the client asked for a stream. */
   readonly stream: boolean
-  readonly maxBytes: number
   readonly wire: Wire
   readonly answers: 'json' | 'binary' | 'text'
   /** Null where frames keep their size. */
   readonly padding: Padding | null
-  /** Called when the request is about to be written to a connection. */
-  readonly onSent: () => void
-  /** Called once, before the last byte leaves. */
-  readonly seal: (answer: Answer, bodyHash: string) => void
 }
 
-/** What is known of an answer without its content. */
-export interface Answer {
-  readonly end: End
-  readonly code: ErrorCode | null
-  readonly chatId: string | null
-  /** Disjoint counts, as the provider states them. */
-  readonly usage: CanonicalUsage | null
-}
-
-const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
 const TEXT_HEADERS = { 'content-type': 'text/plain; charset=utf-8' } as const
 type Headers = Readonly<Record<string, string>>
 
@@ -50,18 +40,7 @@ function binaryHeaders({ 'content-type': type = '' }: IncomingHttpHeaders): Head
 }
 
 const EMPTY = Buffer.alloc(0)
-const MAX_ERROR_BYTES = 1 << 16
 const MAX_AFTER_DONE = 1 << 16
-/** What a stream may say before its first content; until then another provider can still be asked. */
-const MAX_HELD_BYTES = 1 << 18
-
-/** Where one provider's answer goes, and what is told of it at the end. */
-export interface AnswerSink extends ResponseSink {
-  /** The response has ended cleanly. Throws a `GatewayError` where nothing was passed on. */
-  complete(): void
-  /** The exchange has failed. Throws a `GatewayError` where nothing was passed on. */
-  fail(failure: SendError['failure']): void
-}
 
 /** Passes one provider's response to the client unread: a stream as it comes, anything else whole. */
 export class Relay implements AnswerSink {
@@ -75,7 +54,8 @@ export class Relay implements AnswerSink {
   #ended = false
   /** A body that is sent whole, or a stream before its first content. */
   readonly #gathered = new Gathered()
-  #length = 0
+  /** Bytes after the end of a stream, which are not part of the answer. */
+  #discarded = 0
   #refusal: GatewayError | null = null
 
   constructor(options: RelayOptions) {
@@ -100,10 +80,7 @@ export class Relay implements AnswerSink {
   data(chunk: Buffer, resume: () => void): boolean {
     if (this.#ended) return this.#discard(chunk)
     if (this.#streaming) return this.#pass(chunk, resume)
-    this.#length += chunk.length
-    const limit = this.#class === 'ok' ? this.#options.maxBytes : MAX_ERROR_BYTES
-    if (this.#length > limit) throw new SendError('too_large')
-    this.#gathered.push(chunk)
+    gather(this.#gathered, chunk, this.#class === 'ok', this.#options.maxBytes)
     return true
   }
 
@@ -150,8 +127,7 @@ export class Relay implements AnswerSink {
       throw new SendError('broken')
     }
     this.#gathered.push(bytes)
-    this.#length += bytes.length
-    if (!content && failure === null && this.#length <= MAX_HELD_BYTES) return EMPTY
+    if (!content && failure === null && this.#gathered.length <= MAX_HELD_BYTES) return EMPTY
     return this.#begin()
   }
 
@@ -159,9 +135,7 @@ export class Relay implements AnswerSink {
   #begin(): Buffer {
     this.#options.response.begin(200, STREAM_HEADERS)
     if (this.#padder !== null) this.#options.padding?.onApplied()
-    const held = this.#gathered.take()
-    this.#length = 0
-    return this.#padded(held)
+    return this.#padded(this.#gathered.take())
   }
 
   #padded(bytes: Buffer): Buffer {
@@ -229,8 +203,8 @@ export class Relay implements AnswerSink {
 
   /** Reads on to the end, so that the connection can be used again, but not for ever. */
   #discard(chunk: Buffer): boolean {
-    this.#length += chunk.length
-    if (this.#length > MAX_AFTER_DONE) throw new SendError('too_large')
+    this.#discarded += chunk.length
+    if (this.#discarded > MAX_AFTER_DONE) throw new SendError('too_large')
     return true
   }
 

@@ -9,6 +9,7 @@ type Headers = Readonly<Record<string, string>>
 /** Called with the hash of the whole body before its last bytes leave. */
 type Seal = (bodyHash: string) => void
 
+export const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
 export const STREAM_HEADERS = {
   'content-type': 'text/event-stream; charset=utf-8',
   'cache-control': 'no-cache, no-transform',

@@ -1,7 +1,7 @@
 import type { CanonicalUsage } from './dialects/canonical.ts'
 import { Gathered } from './gathered.ts'
 import { classifyStatus, type StatusClass } from './upstream/classify.ts'
-import type { Wire } from './wire.ts'
+import { startsWith, type Wire } from './wire.ts'
 
 const MAX_LINE = 1 << 20
 const EMPTY = Buffer.alloc(0)
@@ -123,6 +123,3 @@ const lineEnd = (chunk: Buffer, from: number): number => {
   if (cr === -1) return lf
   return lf === -1 ? cr : from + cr
 }
-
-const startsWith = (bytes: Buffer, prefix: Buffer): boolean =>
-  bytes.length >= prefix.length && bytes.compare(prefix, 0, prefix.length, 0, prefix.length) === 0

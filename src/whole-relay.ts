@@ -1,31 +1,18 @@
 import type { IncomingHttpHeaders } from 'node:http'
+import { gather, type AnswerSink, type SinkOptions } from './answer-sink.ts'
+import type { WholeExchange } from './dialects/cohere/openai.ts'
 import type { ProviderDialect } from './dialects/dialect.ts'
 import { GatewayError } from './errors.ts'
 import { Gathered } from './gathered.ts'
 import { providerRefusal } from './provider-refusal.ts'
-import type { Answer, AnswerSink } from './relay.ts'
-import type { ClientResponse } from './response.ts'
+import { JSON_HEADERS } from './response.ts'
 import { failureCode } from './upstream/classify.ts'
-import { SendError } from './upstream/send.ts'
-import type { AnswerFacts } from './wire.ts'
+import type { SendError } from './upstream/send.ts'
 
-/** A provider's answer in the words of the client. */
-interface WholeAnswer extends AnswerFacts {
-  readonly body: Buffer
-}
-
-export interface WholeOptions {
-  readonly response: ClientResponse
-  readonly maxBytes: number
-  /** Throws `upstream_malformed`. */
-  readonly decode: (body: Buffer) => WholeAnswer
+export interface WholeOptions extends SinkOptions {
+  readonly decode: WholeExchange['answer']
   readonly dialect: ProviderDialect
-  readonly onSent: () => void
-  readonly seal: (answer: Answer, bodyHash: string) => void
 }
-
-const JSON_HEADERS = { 'content-type': 'application/json; charset=utf-8' } as const
-const MAX_ERROR_BYTES = 1 << 16
 
 /** Reads one provider's answer to what is no conversation, and writes it in the client's words; never a stream. */
 export class WholeRelay implements AnswerSink {
@@ -33,7 +20,6 @@ export class WholeRelay implements AnswerSink {
   #status = 0
   #headers: IncomingHttpHeaders = {}
   readonly #gathered = new Gathered()
-  #length = 0
 
   constructor(options: WholeOptions) {
     this.#options = options
@@ -49,10 +35,7 @@ export class WholeRelay implements AnswerSink {
   }
 
   data(chunk: Buffer): boolean {
-    this.#length += chunk.length
-    const limit = this.#status === 200 ? this.#options.maxBytes : MAX_ERROR_BYTES
-    if (this.#length > limit) throw new SendError('too_large')
-    this.#gathered.push(chunk)
+    gather(this.#gathered, chunk, this.#status === 200, this.#options.maxBytes)
     return true
   }
 

@@ -4,6 +4,7 @@ import { UsageCounts } from './dialects/anthropic/usage.ts'
 import type { CanonicalUsage } from './dialects/canonical.ts'
 import { readUsage } from './dialects/openai-chat/usage.ts'
 import { readUsage as readResponseUsage } from './dialects/openai-responses/usage.ts'
+import { sseFrame } from './dialects/sse.ts'
 import type { ErrorCode } from './errors.ts'
 import { errorBody } from './errors.ts'
 import { failureStatus, hasAnthropicContent, hasOpenAiContent } from './first-content.ts'
@@ -40,7 +41,7 @@ const DONE = Buffer.from('[DONE]')
 const OPENAI_ERROR = Buffer.from('{"error"')
 const USAGE = Buffer.from('"usage"')
 
-const startsWith = (bytes: Buffer, prefix: Buffer): boolean =>
+export const startsWith = (bytes: Buffer, prefix: Buffer): boolean =>
   bytes.length >= prefix.length && bytes.compare(prefix, 0, prefix.length, 0, prefix.length) === 0
 
 export const OPENAI_WIRE: Wire = {
@@ -50,7 +51,7 @@ export const OPENAI_WIRE: Wire = {
   hasContent: hasOpenAiContent,
   usageMark: USAGE,
   facts: () => (json) => factsOf(json, readUsage),
-  failure: (code) => `data: ${errorBody(code)}\n\n`,
+  failure: (code) => sseFrame(errorBody(code)),
 }
 
 const TRANSCRIBED = /^\{\s*"type"\s*:\s*"transcript\.text\.done"/
@@ -77,8 +78,7 @@ export const ANTHROPIC_WIRE: Wire = {
     const counts = new UsageCounts()
     return (json) => anthropicFacts(json, (value) => counts.read(value).canonical)
   },
-  failure: (code) =>
-    `event: error\ndata: ${anthropicMessages.error(code, null, '').toString()}\n\n`,
+  failure: (code) => sseFrame(anthropicMessages.error(code, null, '').toString(), 'error'),
 }
 
 type ReadUsage = (value: JsonValue) => CanonicalUsage | null
