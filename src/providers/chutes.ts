@@ -4,7 +4,6 @@ import {
   CHUTES_DOCUMENTS,
   decodeUtf8,
   encodeCollateral,
-  encodeProviderEvidence,
   encodeUtf8,
   EvidenceError,
   isVerificationError,
@@ -18,6 +17,7 @@ import { ChannelError } from '../../client/errors.ts'
 import type { AttestedProvider } from '../config/index.ts'
 import type { Collect, CollectDeps, NamedDocuments } from './collect.ts'
 import { mergeDocuments } from './merge.ts'
+import { nodeEvidence } from './node-report.ts'
 
 const MAX_LIST = 1 << 20
 const MAX_INSTANCES = 1 << 20
@@ -33,8 +33,8 @@ const CHUTE_ID = /^[0-9a-f-]{1,64}$/
 
 /** One round over the instances of a chute: their keys, and their evidence over a fresh nonce. */
 export const collectChutes: Collect = async (provider, deps) => {
-  const { origin, model } = provider
-  const { nonce, clock } = deps
+  const { origin } = provider
+  const { nonce } = deps
   const chuteId = await chuteIdOf(provider, deps)
   const instances = await ask(deps, origin, `/e2e/instances/${chuteId}`, MAX_INSTANCES)
   const { body: evidence } = await deps.web({
@@ -46,19 +46,15 @@ export const collectChutes: Collect = async (provider, deps) => {
   })
   const shown = readChutesRound(instances, evidence)
   const readable = shown.filter((each): each is ChutesCandidate => !('error' in each))
-  return encodeProviderEvidence({
+  return nodeEvidence(provider, deps, {
     kind: 'chutes',
-    collectedAt: clock.now(),
-    origin,
-    model,
-    nonce,
-    observedSpkiSha256: null,
-    documents: new Map([
+    spkiSha256: null,
+    documents: [
       [CHUTES_DOCUMENTS.chuteId, encodeUtf8(chuteId)],
       [CHUTES_DOCUMENTS.instances, instances],
       [CHUTES_DOCUMENTS.evidence, evidence],
       ...(await endorsements(readable, provider, deps)),
-    ]),
+    ],
   })
 }
 

@@ -1,21 +1,16 @@
 import {
   encodeCollateral,
-  encodeProviderEvidence,
   fromHex,
   NEAR_CLOUD_DOCUMENTS,
   readNearCloudReport,
-  TDX_COLLATERAL,
-  toHex,
 } from '@vouchgate/attestation'
 import type { Collect } from './collect.ts'
-
-/** Two attestations, one of them with 8 GPUs: 270 KB; the rest is room for longer event logs. */
-const MAX_REPORT = 4 << 20
+import { MAX_NODE_REPORT, nodeEndorsements, nodeEvidence } from './node-report.ts'
 
 /** The report of the router, with that of the node behind it, over a fresh nonce. It wants a key. */
 export const collectNearCloud: Collect = async (provider, deps) => {
-  const { origin, model, policy } = provider
-  const { nonce, clock, authorization } = deps
+  const { origin, model } = provider
+  const { nonce, authorization } = deps
   const query = new URLSearchParams({
     model: model ?? '',
     nonce,
@@ -27,30 +22,20 @@ export const collectNearCloud: Collect = async (provider, deps) => {
     path: `/v1/attestation/report?${query.toString()}`,
     // An alias would name another model in the report than the one asked for.
     headers: { authorization, 'x-no-aliasing': 'true' },
-    maxBytes: MAX_REPORT,
+    maxBytes: MAX_NODE_REPORT,
   })
   const { gateway, node } = readNearCloudReport(body)
-  const [gatewayCollateral, collateral, gpus] = await Promise.all([
+  const [collateral, endorsements] = await Promise.all([
     deps.pcs(fromHex(gateway.intel_quote)),
-    deps.pcs(fromHex(node.intel_quote)),
-    deps.gpus({
-      json: node.nvidia_payload ?? '',
-      nonce: fromHex(nonce),
-      policy: policy.gpu,
-    }),
+    nodeEndorsements(node, provider, deps),
   ])
-  return encodeProviderEvidence({
+  return nodeEvidence(provider, deps, {
     kind: 'near-cloud',
-    collectedAt: clock.now(),
-    origin,
-    model,
-    nonce,
-    observedSpkiSha256: spkiSha256 === null ? null : toHex(spkiSha256),
-    documents: new Map([
+    spkiSha256,
+    documents: [
       [NEAR_CLOUD_DOCUMENTS.report, body],
-      [NEAR_CLOUD_DOCUMENTS.gatewayCollateral, encodeCollateral(gatewayCollateral)],
-      [TDX_COLLATERAL, encodeCollateral(collateral)],
-      ...gpus,
-    ]),
+      [NEAR_CLOUD_DOCUMENTS.gatewayCollateral, encodeCollateral(collateral)],
+      ...endorsements,
+    ],
   })
 }

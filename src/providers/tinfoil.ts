@@ -1,6 +1,5 @@
 import {
   encodeCollateral,
-  encodeProviderEvidence,
   encodeUtf8,
   fromHex,
   numbered,
@@ -10,11 +9,11 @@ import {
   tinfoilGpuJson,
   TINFOIL_DOCUMENTS,
   TINFOIL_HARDWARE_REPOSITORY,
-  toHex,
   type TinfoilDocument,
 } from '@vouchgate/attestation'
 import type { AttestedProvider } from '../config/index.ts'
 import type { Collect, CollectDeps, NamedDocuments } from './collect.ts'
+import { nodeEvidence } from './node-report.ts'
 import type { ReleaseDocuments } from './releases.ts'
 
 /** One GPU makes 21 KB; eight with switches some 250. */
@@ -22,8 +21,8 @@ const MAX_DOCUMENT = 1 << 20
 
 /** The document of the enclave that the connection reached, over a fresh nonce, and what its release is known by. */
 export const collectTinfoil: Collect = async (provider, deps) => {
-  const { origin, model, policy } = provider
-  const { nonce, clock } = deps
+  const { origin, policy } = provider
+  const { nonce } = deps
   const path = `/.well-known/tinfoil-attestation?nonce=${nonce}`
   const { body, spkiSha256 } = await deps.attested({ origin, path, maxBytes: MAX_DOCUMENT })
   const document = parseTinfoilDocument(body)
@@ -33,14 +32,10 @@ export const collectTinfoil: Collect = async (provider, deps) => {
     releasesOf(document, provider, deps),
     gpu === null ? [] : deps.gpus({ json: gpu, nonce: fromHex(nonce), policy: policy.gpu }),
   ])
-  return encodeProviderEvidence({
+  return nodeEvidence(provider, deps, {
     kind: 'tinfoil',
-    collectedAt: clock.now(),
-    origin,
-    model,
-    nonce,
-    observedSpkiSha256: spkiSha256 === null ? null : toHex(spkiSha256),
-    documents: new Map([[TINFOIL_DOCUMENTS.document, body] as const, ...parts.flat()]),
+    spkiSha256,
+    documents: [[TINFOIL_DOCUMENTS.document, body], ...parts.flat()],
   })
 }
 
