@@ -22,6 +22,9 @@ const COLON = 0x3a
 const isSpace = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
 
+/** Whether the value that starts here is an object. */
+export const startsObject = (bytes: Buffer, at: number): boolean => bytes[at] === OPEN_BRACE
+
 /**
  * The members of the JSON object that begins at `from`, without decoding any value.
  *

@@ -1,11 +1,18 @@
 import { createHash } from 'node:crypto'
-import type { JsonObject } from './dialects/canonical.ts'
+import { isObject } from './dialects/json.ts'
 import { GatewayError } from './errors.ts'
 import type { JsonValue } from '@vouchgate/attestation'
 import { isSessionId, type SessionId } from './ids.ts'
 import { readFormShape, type FormShape } from './form-shape.ts'
 import type { Operation } from './operations.ts'
-import { applyEdits, jsonMembers, removal, type Edit, type Member } from './json-members.ts'
+import {
+  applyEdits,
+  jsonMembers,
+  removal,
+  startsObject,
+  type Edit,
+  type Member,
+} from './json-members.ts'
 import { NO_PREFERENCES, readPreferences, type Preferences } from './preferences.ts'
 import { expose, Sensitive } from './sensitive.ts'
 
@@ -34,7 +41,6 @@ interface Constraints {
 }
 
 const NO_CONSTRAINTS: Constraints = { verified: false, sessions: null }
-const OPEN_BRACE = 0x7b
 const MAX_PINNED = 64
 const MAX_MODEL = 256
 
@@ -50,7 +56,7 @@ export function readShape(
   const bytes = expose(prompt)
   if (takes === 'form') return formShape(prompt, contentType)
   const body = parse(bytes)
-  if (!isRecord(body)) throw new GatewayError('invalid_request')
+  if (!isObject(body)) throw new GatewayError('invalid_request')
   const members = jsonMembers(bytes)
   checkProvider(bytes, members)
   const { model, stream, provider } = body
@@ -103,7 +109,7 @@ class ParsedBody {
 
 /** What `provider` says is said to the gateway alone. */
 function unaddressed(body: JsonValue): JsonValue {
-  if (!isRecord(body)) return body
+  if (!isObject(body)) return body
   const { provider: _consumed, ...rest } = body
   return rest
 }
@@ -122,19 +128,16 @@ function parse(bytes: Buffer): JsonValue {
 /** Of two constraints of one name, one parser keeps the first and one the last. */
 function checkProvider(bytes: Buffer, members: readonly Member[]): void {
   const provider = members.find(({ name }) => name === 'provider')
-  if (provider !== undefined && bytes[provider.valueStart] === OPEN_BRACE) {
+  if (provider !== undefined && startsObject(bytes, provider.valueStart)) {
     jsonMembers(bytes, provider.valueStart)
   }
 }
-
-const isRecord = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 function readProvider(provider: JsonValue | undefined): Pick<Shape, 'constraints' | 'preferences'> {
   if (provider === undefined || provider === null) {
     return { constraints: NO_CONSTRAINTS, preferences: NO_PREFERENCES }
   }
-  if (!isRecord(provider)) throw new GatewayError('invalid_preference')
+  if (!isObject(provider)) throw new GatewayError('invalid_preference')
   const { aci_verified: verified, aci_session_ids: sessions, ...rest } = provider
   // An unknown constraint must never be ignored: the client believes that it holds.
   if (Object.keys(rest).some((name) => name.startsWith('aci_'))) {

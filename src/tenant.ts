@@ -1,10 +1,9 @@
 import { createHmac } from 'node:crypto'
 import type { Model, Provider } from './config/index.ts'
 import type { TeamName } from './ids.ts'
-import { applyEdits, jsonMembers, type Edit, type Member } from './json-members.ts'
+import { applyEdits, jsonMembers, startsObject, type Edit, type Member } from './json-members.ts'
 import type { Operation } from './operations.ts'
 
-const OPEN_BRACE = 0x7b
 const QUOTE = 0x22
 
 /** Members by which a client names its users or its caches to a provider. */
@@ -62,7 +61,7 @@ function replaced(
   named: (member: string, value: string) => string,
 ): Edit[] {
   const { name, valueStart, end } = member
-  if (name === 'metadata' && bytes[valueStart] === OPEN_BRACE) {
+  if (name === 'metadata' && startsObject(bytes, valueStart)) {
     const inner = jsonMembers(bytes, valueStart).filter((each) => each.name === 'user_id')
     return inner.flatMap((each) =>
       pseudonym(bytes, each, (value) => named('metadata.user_id', value)),

@@ -1,6 +1,7 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { GatewayError, type ErrorCode } from '../errors.ts'
 import type { JsonObject } from './canonical.ts'
+import { isList, isObject, member } from './json.ts'
 
 /**
  * Reads JSON whose members are whatever a provider sent: what is not of the expected type is taken as absent. Only own
@@ -8,45 +9,24 @@ import type { JsonObject } from './canonical.ts'
  */
 const MAX_BODY = 64 << 20
 
-/** ECMAScript's JSON.parse with source text, which the library's types do not have yet. */
-declare global {
-  interface JSON {
-    parse(
-      text: string,
-      reviver: (name: string, value: JsonValue, context: { readonly source?: string }) => JsonValue,
-    ): JsonValue
-    rawJSON(text: string): JsonValue
-    isRawJSON(value: unknown): boolean
-  }
-}
-
-export const isObject = (value: JsonValue | undefined): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value) && !JSON.isRawJSON(value)
-
-export const isList = (value: JsonValue | undefined): value is readonly JsonValue[] =>
-  Array.isArray(value)
-
-export const at = (value: JsonValue | undefined, name: string): JsonValue | undefined =>
-  isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
-
 export function listAt(value: JsonValue | undefined, name: string): readonly JsonValue[] {
-  const list = at(value, name)
+  const list = member(value, name)
   return isList(list) ? list : []
 }
 
 export function textAt(value: JsonValue | undefined, name: string): string | null {
-  const text = at(value, name)
+  const text = member(value, name)
   return typeof text === 'string' ? text : null
 }
 
 export function numberAt(value: JsonValue | undefined, name: string): number | null {
-  const number = at(value, name)
+  const number = member(value, name)
   return typeof number === 'number' ? number : null
 }
 
 /** A count of tokens or an index: a safe integer that is not negative, null otherwise. */
 export function countAt(value: JsonValue | undefined, name: string): number | null {
-  const count = at(value, name)
+  const count = member(value, name)
   return typeof count === 'number' && Number.isSafeInteger(count) && count >= 0 ? count : null
 }
 

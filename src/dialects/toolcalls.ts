@@ -1,6 +1,7 @@
 import { GatewayError } from '../errors.ts'
 import type { JsonObject, Message } from './canonical.ts'
-import { isObject, readJson } from './loose.ts'
+import { readJson } from './loose.ts'
+import { isObject } from './json.ts'
 
 /**
  * Arguments as an object, for a provider that wants one. The empty text is an empty object; what is not an object cannot

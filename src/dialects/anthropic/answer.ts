@@ -4,9 +4,10 @@ import { ProviderError, type Target } from '../dialect.ts'
 import { exactInputs } from './exact.ts'
 import { failureWithin } from './failure.ts'
 import { JSON_TOOL, unescapeName } from './names.ts'
-import { membersOf, Must, parseShallow, textOf, type Json } from './read.ts'
+import { membersOf, Must, parseShallow, textOf } from './read.ts'
 import { finishOf } from './stop.ts'
 import { UsageCounts } from './usage.ts'
+import type { Json } from '../json.ts'
 
 const must = new Must('upstream_malformed')
 

@@ -12,8 +12,9 @@ import type {
   ToolResult,
   UserPart,
 } from '../canonical.ts'
-import { membersOf, Must, textOf, type Json } from './read.ts'
+import { membersOf, Must, textOf } from './read.ts'
 import { thinkingPart } from './seal.ts'
+import type { Json } from '../json.ts'
 
 const must = new Must('invalid_request')
 

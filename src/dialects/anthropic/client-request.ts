@@ -12,7 +12,8 @@ import type {
   ToolChoice,
 } from '../canonical.ts'
 import { assistantPart, blocksOf, cacheOf, textPart, toolResult, userPart } from './client-parts.ts'
-import { membersOf, Must, textOf, type Json } from './read.ts'
+import { membersOf, Must, textOf } from './read.ts'
+import type { Json } from '../json.ts'
 
 const must = new Must('invalid_request')
 

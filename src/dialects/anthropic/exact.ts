@@ -1,17 +1,6 @@
-import type { JsonValue } from '@vouchgate/attestation'
 import type { JsonObject } from '../canonical.ts'
-import { isObject, listOf, membersOf, Must, parseShallow, type Json } from './read.ts'
-
-declare global {
-  // ECMAScript's "JSON.parse source text access", which the library of the compiler does not know yet.
-  interface JSON {
-    parse(
-      text: string,
-      reviver: (name: string, value: JsonValue, context: { readonly source?: string }) => JsonValue,
-    ): JsonValue
-    rawJSON(text: string): JsonObject
-  }
-}
+import { listOf, membersOf, Must, parseShallow } from './read.ts'
+import { isObject, type Json } from '../json.ts'
 
 const must = new Must('internal')
 

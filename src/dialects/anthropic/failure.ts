@@ -1,7 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonValue } from '@vouchgate/attestation'
 import type { FailureClass, ProviderFailure } from '../canonical.ts'
-import { membersOf, Must, parseShallow, textOf, type Json } from './read.ts'
+import { membersOf, Must, parseShallow, textOf } from './read.ts'
+import type { Json } from '../json.ts'
 
 const MAX_MESSAGE = 1000
 const MAX_RETRY_AFTER = 24 * 3600

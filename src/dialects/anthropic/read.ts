@@ -1,17 +1,13 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { GatewayError, type ErrorCode } from '../../errors.ts'
 import type { JsonObject } from '../canonical.ts'
+import { isObject, type Json } from '../json.ts'
 
 /** Deeper documents make recursive readers and writers run out of stack. */
 const MAX_DEPTH = 100
 
-export type Json = JsonValue | undefined
-
 const isNumber = (value: unknown): value is number =>
   typeof value === 'number' && Number.isFinite(value)
-
-export const isObject = (value: Json): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
 
 /** An object's members; a value of another type has none. */
 export const membersOf = (value: Json): JsonObject => (isObject(value) ? value : {})

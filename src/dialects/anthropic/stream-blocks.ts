@@ -2,7 +2,8 @@ import type { CanonicalEvent, JsonObject } from '../canonical.ts'
 import type { Target } from '../dialect.ts'
 import { newId } from './answer.ts'
 import { JSON_TOOL, unescapeName } from './names.ts'
-import { isObject, membersOf, Must, textOf, type Json } from './read.ts'
+import { membersOf, Must, textOf } from './read.ts'
+import { isObject, type Json } from '../json.ts'
 
 const must = new Must('upstream_malformed')
 const MAX_BLOCKS = 4096

@@ -1,5 +1,6 @@
 import type { CanonicalUsage, JsonObject } from '../canonical.ts'
-import { countOf, isObject, membersOf, type Json } from './read.ts'
+import { countOf, membersOf } from './read.ts'
+import { isObject, type Json } from '../json.ts'
 
 /** Anthropic's counts of one message. They are cumulative: what comes later replaces what came before, member by member. */
 export class UsageCounts {

@@ -3,7 +3,8 @@ import { GatewayError } from '../../errors.ts'
 import type { AssistantPart, CanonicalAnswer, CanonicalUsage, FinishReason } from '../canonical.ts'
 import type { Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, countAt, isList, isObject, listAt, readAnswer, textAt, writeJson } from '../loose.ts'
+import { countAt, listAt, readAnswer, textAt, writeJson } from '../loose.ts'
+import { isList, isObject, member } from '../json.ts'
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
   end_turn: 'stop',
@@ -25,8 +26,8 @@ export function finishOf(reason: string, called: boolean): FinishReason {
 
 /** Only Claude says it, beside Converse's own members. */
 export function stopSequenceOf(value: JsonValue | undefined): string | null {
-  const fields = at(value, 'additionalModelResponseFields')
-  return textAt(fields, 'stop_sequence') ?? textAt(at(fields, 'delta'), 'stop_sequence')
+  const fields = member(value, 'additionalModelResponseFields')
+  return textAt(fields, 'stop_sequence') ?? textAt(member(fields, 'delta'), 'stop_sequence')
 }
 
 /** `inputTokens` excludes what was read from or written to a cache. */
@@ -48,7 +49,7 @@ export const isServerTool = (toolUse: JsonValue | undefined): boolean =>
   textAt(toolUse, 'type') === 'server_tool_use'
 
 function reasoningPart(content: JsonValue): AssistantPart {
-  const said = at(content, 'reasoningText')
+  const said = member(content, 'reasoningText')
   return {
     type: 'reasoning',
     text: textAt(said, 'text') ?? '',
@@ -65,17 +66,17 @@ function toolCall(toolUse: JsonValue, target: Target): AssistantPart {
     type: 'tool_call',
     id: textAt(toolUse, 'toolUseId') ?? makeId('tooluse_', target),
     name,
-    arguments: writeJson(at(toolUse, 'input') ?? {}, 'upstream_malformed'),
+    arguments: writeJson(member(toolUse, 'input') ?? {}, 'upstream_malformed'),
     signature: null,
   }
 }
 
 function partOf(block: JsonValue, target: Target): AssistantPart | null {
-  const toolUse = at(block, 'toolUse')
+  const toolUse = member(block, 'toolUse')
   if (isObject(toolUse)) return isServerTool(toolUse) ? null : toolCall(toolUse, target)
-  const reasoning = at(block, 'reasoningContent')
+  const reasoning = member(block, 'reasoningContent')
   if (isObject(reasoning)) return reasoningPart(reasoning)
-  const cited = listAt(at(block, 'citationsContent'), 'content')
+  const cited = listAt(member(block, 'citationsContent'), 'content')
   const text = textAt(block, 'text') ?? cited.map((one) => textAt(one, 'text') ?? '').join('')
   return text === '' ? null : { type: 'text', text }
 }
@@ -83,7 +84,7 @@ function partOf(block: JsonValue, target: Target): AssistantPart | null {
 /** A whole answer of Converse. */
 export function decodeBedrock(body: Buffer, target: Target): CanonicalAnswer {
   const value = readAnswer(body)
-  const content = at(at(at(value, 'output'), 'message'), 'content')
+  const content = member(member(member(value, 'output'), 'message'), 'content')
   const reason = textAt(value, 'stopReason')
   if (!isList(content) || reason === null) throw new GatewayError('upstream_malformed')
   const parts = content.map((block) => partOf(block, target)).filter((part) => part !== null)
@@ -101,6 +102,6 @@ export function decodeBedrock(body: Buffer, target: Target): CanonicalAnswer {
         logprobs: null,
       },
     ],
-    usage: usageOf(at(value, 'usage')),
+    usage: usageOf(member(value, 'usage')),
   }
 }

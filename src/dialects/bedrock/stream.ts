@@ -3,10 +3,11 @@ import { GatewayError } from '../../errors.ts'
 import type { CanonicalEvent } from '../canonical.ts'
 import type { StreamDecoder, Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, countAt, isObject, readBody, textAt } from '../loose.ts'
+import { countAt, readBody, textAt } from '../loose.ts'
 import { finishOf, isServerTool, stopSequenceOf, usageOf } from './answer.ts'
 import { EventStreamParser, type EventStreamMessage } from './eventstream.ts'
 import { bedrockFailure } from './failure.ts'
+import { isObject, member } from '../json.ts'
 
 /** A content block that is open. Bedrock counts blocks of every kind together; calls and thoughts are counted apart. */
 type Block =
@@ -65,12 +66,12 @@ export class BedrockStream implements StreamDecoder {
   #event(type: string, value: JsonValue): void {
     this.#start()
     const index = countAt(value, 'contentBlockIndex') ?? 0
-    if (type === 'contentBlockStart') this.#open(index, at(value, 'start'))
-    else if (type === 'contentBlockDelta') this.#delta(index, at(value, 'delta'))
+    if (type === 'contentBlockStart') this.#open(index, member(value, 'start'))
+    else if (type === 'contentBlockDelta') this.#delta(index, member(value, 'delta'))
     else if (type === 'contentBlockStop') this.#close(index)
     else if (type === 'messageStop') this.#stop(value)
     else if (type === 'metadata') {
-      const usage = usageOf(at(value, 'usage'))
+      const usage = usageOf(member(value, 'usage'))
       if (usage !== null) this.#events.push({ type: 'usage', usage })
     }
   }
@@ -89,8 +90,9 @@ export class BedrockStream implements StreamDecoder {
 
   #open(index: number, start: JsonValue | undefined): void {
     this.#close(index)
-    if (at(start, 'toolResult') !== undefined) return this.#remember(index, { kind: 'server_tool' })
-    const toolUse = at(start, 'toolUse')
+    if (member(start, 'toolResult') !== undefined)
+      return this.#remember(index, { kind: 'server_tool' })
+    const toolUse = member(start, 'toolUse')
     if (!isObject(toolUse)) return
     if (isServerTool(toolUse)) return this.#remember(index, { kind: 'server_tool' })
     const name = textAt(toolUse, 'name')
@@ -105,9 +107,9 @@ export class BedrockStream implements StreamDecoder {
     const text = textAt(delta, 'text')
     if (text !== null && text !== '')
       this.#events.push({ type: 'text', choice: 0, text, logprobs: null })
-    const toolUse = at(delta, 'toolUse')
+    const toolUse = member(delta, 'toolUse')
     if (isObject(toolUse)) this.#input(index, textAt(toolUse, 'input') ?? '')
-    const reasoning = at(delta, 'reasoningContent')
+    const reasoning = member(delta, 'reasoningContent')
     if (isObject(reasoning)) this.#reasoning(index, reasoning)
   }
 

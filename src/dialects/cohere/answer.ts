@@ -3,7 +3,8 @@ import { GatewayError } from '../../errors.ts'
 import type { AssistantPart, CanonicalAnswer, CanonicalUsage, FinishReason } from '../canonical.ts'
 import type { Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, countAt, isList, isObject, listAt, readAnswer, textAt } from '../loose.ts'
+import { countAt, listAt, readAnswer, textAt } from '../loose.ts'
+import { isList, isObject, member } from '../json.ts'
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
   COMPLETE: 'stop',
@@ -26,8 +27,8 @@ function billedOf(units: JsonValue | undefined): CanonicalUsage['billed'] {
 
 /** `tokens` are what the model read and wrote, with what was cached among the first; billed are fewer. */
 export function usageOf(value: JsonValue | undefined): CanonicalUsage | null {
-  const billed = billedOf(at(value, 'billed_units'))
-  const tokens = at(value, 'tokens')
+  const billed = billedOf(member(value, 'billed_units'))
+  const tokens = member(value, 'tokens')
   const input = countAt(tokens, 'input_tokens') ?? billed?.input
   const output = countAt(tokens, 'output_tokens') ?? billed?.output
   if (input === undefined && output === undefined) return null
@@ -62,7 +63,7 @@ const argumentsOf = (text: string | null): string =>
   text === null || text === '' || text === 'null' ? '{}' : text
 
 function toolCall(call: JsonValue, target: Target): AssistantPart {
-  const fn = at(call, 'function')
+  const fn = member(call, 'function')
   const name = textAt(fn, 'name')
   if (name === null) throw new GatewayError('upstream_malformed')
   return {
@@ -77,11 +78,11 @@ function toolCall(call: JsonValue, target: Target): AssistantPart {
 /** A whole answer. Citations are dropped: no client dialect has a place that means the same. */
 export function decodeCohere(body: Buffer, target: Target): CanonicalAnswer {
   const value = readAnswer(body)
-  const message = at(value, 'message')
+  const message = member(value, 'message')
   const reason = textAt(value, 'finish_reason')
   if (!isObject(message) || reason === null) throw new GatewayError('upstream_malformed')
   const plan = textAt(message, 'tool_plan') ?? ''
-  const content = at(message, 'content')
+  const content = member(message, 'content')
   const texts = isList(content) ? content : typeof content === 'string' ? [{ text: content }] : []
   return {
     id: textAt(value, 'id') ?? makeId('chat-', target),
@@ -100,6 +101,6 @@ export function decodeCohere(body: Buffer, target: Target): CanonicalAnswer {
         logprobs: null,
       },
     ],
-    usage: usageOf(at(value, 'usage')),
+    usage: usageOf(member(value, 'usage')),
   }
 }

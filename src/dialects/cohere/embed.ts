@@ -1,7 +1,8 @@
 import { GatewayError } from '../../errors.ts'
 import type { JsonValue } from '@vouchgate/attestation'
 import type { EncodedRequest } from '../dialect.ts'
-import { at, compact, countAt, isList, listAt, numberAt, readAnswer, writeJson } from '../loose.ts'
+import { compact, countAt, listAt, numberAt, readAnswer, writeJson } from '../loose.ts'
+import { isList, member } from '../json.ts'
 
 export interface EmbedRequest {
   readonly model: string
@@ -59,10 +60,13 @@ function vector(value: JsonValue): number[] {
 /** Of version 2 (`embeddings.float`), and of version 3 models on Bedrock (a plain list). Throws `upstream_malformed`. */
 export function decodeEmbed(body: Buffer, count: number): Embeddings {
   const value = readAnswer(body)
-  const given = at(value, 'embeddings')
+  const given = member(value, 'embeddings')
   const vectors = (isList(given) ? given : listAt(given, 'float')).map(vector)
   if (vectors.length !== count) throw new GatewayError('upstream_malformed')
-  return { vectors, inputTokens: countAt(at(at(value, 'meta'), 'billed_units'), 'input_tokens') }
+  return {
+    vectors,
+    inputTokens: countAt(member(member(value, 'meta'), 'billed_units'), 'input_tokens'),
+  }
 }
 
 /** `/v2/rerank`. */
@@ -88,9 +92,12 @@ export function decodeRerank(body: Buffer, count: number): Ranking {
     return { index, score }
   })
   if (
-    !isList(at(value, 'results')) ||
+    !isList(member(value, 'results')) ||
     new Set(results.map(({ index }) => index)).size < results.length
   )
     throw new GatewayError('upstream_malformed')
-  return { results, searchUnits: countAt(at(at(value, 'meta'), 'billed_units'), 'search_units') }
+  return {
+    results,
+    searchUnits: countAt(member(member(value, 'meta'), 'billed_units'), 'search_units'),
+  }
 }

@@ -3,9 +3,10 @@ import { GatewayError } from '../../errors.ts'
 import type { CanonicalUsage } from '../canonical.ts'
 import type { EncodedRequest, Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, compact, isList, textAt, writeJson } from '../loose.ts'
+import { compact, textAt, writeJson } from '../loose.ts'
 import { optionalBoolean, optionalOne, optionalText, optionalWhole } from '../openai-chat/json.ts'
 import { decodeEmbed, decodeRerank, encodeEmbed, encodeRerank, type EmbedRequest } from './embed.ts'
+import { isList, member } from '../json.ts'
 
 /** One request in Cohere's words, and how its answer is told in OpenAI's. */
 export interface WholeExchange {
@@ -65,11 +66,11 @@ const packed = (vector: readonly number[]): string => {
  * in Cohere's words, and without it texts are documents.
  */
 export function embeddings(body: JsonValue, target: Target): WholeExchange {
-  const texts = textsOf(at(body, 'input'))
+  const texts = textsOf(member(body, 'input'))
   const { model } = target
-  const inputType = optionalOne(at(body, 'input_type'), INPUT_TYPES) ?? 'search_document'
-  const dimensions = optionalWhole(at(body, 'dimensions'), 1, MAX_DIMENSIONS)
-  const format = optionalOne(at(body, 'encoding_format'), ['float', 'base64'])
+  const inputType = optionalOne(member(body, 'input_type'), INPUT_TYPES) ?? 'search_document'
+  const dimensions = optionalWhole(member(body, 'dimensions'), 1, MAX_DIMENSIONS)
+  const format = optionalOne(member(body, 'encoding_format'), ['float', 'base64'])
   const shown = (vector: readonly number[]): JsonValue =>
     format === 'base64' ? packed(vector) : vector
   return {
@@ -94,14 +95,14 @@ export function embeddings(body: JsonValue, target: Target): WholeExchange {
 
 /** `/v1/rerank`, as vLLM, Jina and Cohere itself answer it. */
 export function rerank(body: JsonValue, target: Target): WholeExchange {
-  const query = optionalText(at(body, 'query'))
-  const given = at(body, 'documents')
+  const query = optionalText(member(body, 'query'))
+  const given = member(body, 'documents')
   if (query === null || !isList(given) || given.length === 0 || given.length > MAX_ITEMS) {
     throw invalid()
   }
   const documents = textsIn(given, (one) => (typeof one === 'string' ? one : textAt(one, 'text')))
-  const topN = optionalWhole(at(body, 'top_n'), 1, MAX_ITEMS)
-  const shows = optionalBoolean(at(body, 'return_documents')) ?? false
+  const topN = optionalWhole(member(body, 'top_n'), 1, MAX_ITEMS)
+  const shows = optionalBoolean(member(body, 'return_documents')) ?? false
   const { model } = target
   return {
     request: encodeRerank({ model, query, documents, topN }),

@@ -3,10 +3,11 @@ import { GatewayError } from '../../errors.ts'
 import type { CanonicalEvent } from '../canonical.ts'
 import type { StreamDecoder, Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, countAt, isList, isObject, readJson, textAt } from '../loose.ts'
+import { countAt, readJson, textAt } from '../loose.ts'
 import { lastFrame } from '../last-frame.ts'
 import { SseParser } from '../sse.ts'
 import { finishOf, usageOf } from './answer.ts'
+import { isList, isObject, member } from '../json.ts'
 
 interface Call {
   readonly call: number
@@ -65,11 +66,11 @@ export class CohereStream implements StreamDecoder {
 
   #event(value: JsonValue, events: CanonicalEvent[]): void {
     const index = countAt(value, 'index') ?? 0
-    const message = at(at(value, 'delta'), 'message')
+    const message = member(member(value, 'delta'), 'message')
     switch (textAt(value, 'type') ?? '') {
       case 'content-start':
       case 'content-delta':
-        return this.#content(index, at(message, 'content'), events)
+        return this.#content(index, member(message, 'content'), events)
       case 'tool-plan-delta':
         return this.#thought(PLAN, textAt(message, 'tool_plan') ?? '', events)
       case 'tool-call-start':
@@ -79,12 +80,12 @@ export class CohereStream implements StreamDecoder {
       case 'tool-call-end':
         return this.#close(events)
       case 'message-end':
-        return this.#end(at(value, 'delta'), events)
+        return this.#end(member(value, 'delta'), events)
     }
   }
 
   #toolCall(message: JsonValue | undefined): JsonValue | undefined {
-    const calls = at(message, 'tool_calls')
+    const calls = member(message, 'tool_calls')
     return isList(calls) ? calls[0] : calls
   }
 
@@ -105,7 +106,7 @@ export class CohereStream implements StreamDecoder {
 
   #begin(index: number, call: JsonValue | undefined, events: CanonicalEvent[]): void {
     this.#close(events)
-    const name = textAt(at(call, 'function'), 'name')
+    const name = textAt(member(call, 'function'), 'name')
     if (name === null || this.#count >= MAX_CALLS) throw new GatewayError('upstream_malformed')
     const id = textAt(call, 'id') ?? makeId('call_', this.#target)
     const number = this.#count++
@@ -119,7 +120,7 @@ export class CohereStream implements StreamDecoder {
   #goOn(index: number, piece: JsonValue | undefined, events: CanonicalEvent[]): void {
     const known = this.#calls.get(index)
     if (known === undefined) throw new GatewayError('upstream_malformed')
-    const text = textAt(at(piece, 'function'), 'arguments') ?? ''
+    const text = textAt(member(piece, 'function'), 'arguments') ?? ''
     // `null` is how Cohere writes that there are none.
     if (text === '' || (known.empty && text === 'null')) return
     known.empty = false
@@ -138,7 +139,7 @@ export class CohereStream implements StreamDecoder {
     this.#ended = true
     const reason = finishOf(textAt(delta, 'finish_reason') ?? '')
     events.push({ type: 'finish', choice: 0, reason, stopSequence: null })
-    const usage = usageOf(at(delta, 'usage'))
+    const usage = usageOf(member(delta, 'usage'))
     if (usage !== null) events.push({ type: 'usage', usage })
   }
 }

@@ -1,6 +1,7 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { GatewayError } from '../../errors.ts'
-import { at, listAt, textAt, writeJson } from '../loose.ts'
+import { listAt, textAt, writeJson } from '../loose.ts'
+import { member } from '../json.ts'
 
 /** Arguments that come piece by piece (`partialArgs`), each with a path such as `$.operations[0].action`. */
 type Node = { readonly kind: 'object'; readonly members: Map<string, Node> } | List | Leaf
@@ -64,7 +65,7 @@ function write(node: Node): string {
 }
 
 const scalar = (piece: JsonValue): JsonValue =>
-  at(piece, 'numberValue') ?? at(piece, 'boolValue') ?? null
+  member(piece, 'numberValue') ?? member(piece, 'boolValue') ?? null
 
 export class PartialArguments {
   readonly #root: Node = { kind: 'object', members: new Map() }
@@ -90,6 +91,6 @@ export class PartialArguments {
     if (this.#length > MAX_LENGTH) throw malformed()
     if (text === null) node.value = scalar(piece)
     else node.value = node.open && typeof node.value === 'string' ? node.value + text : text
-    node.open = at(piece, 'willContinue') === true
+    node.open = member(piece, 'willContinue') === true
   }
 }

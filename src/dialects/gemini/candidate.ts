@@ -3,9 +3,10 @@ import { GatewayError } from '../../errors.ts'
 import type { CanonicalEvent, FinishReason, LogprobToken } from '../canonical.ts'
 import type { Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, isObject, listAt, numberAt, textAt, writeJson } from '../loose.ts'
+import { listAt, numberAt, textAt, writeJson } from '../loose.ts'
 import { PartialArguments } from './arguments.ts'
 import { TEXT_PROOF, THOUGHT_PROOF } from './content.ts'
+import { isObject, member } from '../json.ts'
 
 const FINISH: Readonly<Record<string, FinishReason>> = {
   STOP: 'stop',
@@ -34,7 +35,7 @@ const tokens = (list: readonly JsonValue[]): Omit<LogprobToken, 'top'>[] =>
   }))
 
 function logprobs(candidate: JsonValue): LogprobToken[] | null {
-  const result = at(candidate, 'logprobsResult')
+  const result = member(candidate, 'logprobsResult')
   if (result === undefined) return null
   const top = listAt(result, 'topCandidates')
   return tokens(listAt(result, 'chosenCandidates')).map((token, index) => ({
@@ -65,8 +66,8 @@ export class Candidate {
 
   read(candidate: JsonValue, events: CanonicalEvent[]): void {
     let probable = logprobs(candidate)
-    for (const part of listAt(at(candidate, 'content'), 'parts')) {
-      const call = at(part, 'functionCall')
+    for (const part of listAt(member(candidate, 'content'), 'parts')) {
+      const call = member(part, 'functionCall')
       if (isObject(call)) this.#call(call, part, events)
       else if (this.#text(part, probable, events)) probable = null
     }
@@ -97,7 +98,7 @@ export class Candidate {
     const signature = textAt(part, 'thoughtSignature')
     const choice = this.#choice
     if (text === null) return false
-    if (at(part, 'thought') === true) {
+    if (member(part, 'thought') === true) {
       const block = this.#thinking ? this.#blocks - 1 : this.#blocks++
       this.#thinking = signature === null
       events.push({ type: 'reasoning', choice, block, text })
@@ -120,7 +121,7 @@ export class Candidate {
 
   #call(call: JsonValue, part: JsonValue, events: CanonicalEvent[]): void {
     const name = textAt(call, 'name')
-    const goesOn = at(call, 'willContinue') === true
+    const goesOn = member(call, 'willContinue') === true
     this.#thinking = false
     if (name !== null && name !== '') {
       this.#close(events)
@@ -132,7 +133,7 @@ export class Candidate {
         name,
         signature: textAt(part, 'thoughtSignature'),
       })
-      const args = at(call, 'args')
+      const args = member(call, 'args')
       if (isObject(args)) return this.#arguments(writeJson(args, 'upstream_malformed'), events)
       this.#open = new PartialArguments()
     }

@@ -9,8 +9,9 @@ import type {
   ToolResult,
   UserPart,
 } from '../canonical.ts'
-import { compact, isObject, readJson } from '../loose.ts'
+import { compact, readJson } from '../loose.ts'
 import { argumentsObject, isSystem, toolNames, type SystemMessage } from '../toolcalls.ts'
+import { isObject } from '../json.ts'
 
 /**
  * Marks a proof as Gemini's own, so that another provider's never goes there: of a text part or of a thought. A proof of a

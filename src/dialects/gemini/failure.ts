@@ -2,7 +2,8 @@ import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonValue } from '@vouchgate/attestation'
 import type { FailureClass, ProviderFailure } from '../canonical.ts'
 import { failureOf, retryAfter, retrySeconds, statusClass } from '../failing.ts'
-import { at, countAt, isList, listAt, readBody, textAt } from '../loose.ts'
+import { countAt, listAt, readBody, textAt } from '../loose.ts'
+import { isList, member } from '../json.ts'
 
 /** google.rpc.Code names. */
 const BY_NAME: Readonly<Record<string, FailureClass>> = {
@@ -72,5 +73,5 @@ export function classifyGemini(
   body: Buffer,
 ): ProviderFailure {
   const value = readBody(body)
-  return geminiFailure(at(isList(value) ? value[0] : value, 'error'), status, headers)
+  return geminiFailure(member(isList(value) ? value[0] : value, 'error'), status, headers)
 }

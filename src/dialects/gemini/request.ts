@@ -9,9 +9,10 @@ import type {
   ToolChoice,
 } from '../canonical.ts'
 import type { EncodedRequest, Target } from '../dialect.ts'
-import { compact, isObject, at, writeJson } from '../loose.ts'
+import { compact, writeJson } from '../loose.ts'
 import { contents, systemInstruction } from './content.ts'
 import { geminiSchema } from './schema.ts'
+import { isObject, member } from '../json.ts'
 
 const MAX_STOPS = 5
 
@@ -81,12 +82,13 @@ function generationConfig(request: CanonicalRequest, model: string): JsonObject 
 /** A function without arguments has no parameters: an empty object is refused. */
 function declaration({ name, description, parameters }: Tool): JsonObject {
   const about = { name, description }
-  const properties = parameters === null ? undefined : at(parameters, 'properties')
+  const properties = parameters === null ? undefined : member(parameters, 'properties')
   const bare = isObject(properties) && Object.keys(properties).length === 0
   if (parameters === null || bare || Object.keys(parameters).length === 0) return compact(about)
   const converted = geminiSchema(parameters)
   if (converted === null) return compact({ ...about, parametersJsonSchema: parameters })
-  const empty = at(converted, 'properties') === undefined && at(converted, 'type') === 'OBJECT'
+  const empty =
+    member(converted, 'properties') === undefined && member(converted, 'type') === 'OBJECT'
   return compact({ ...about, parameters: empty ? undefined : converted })
 }
 

@@ -1,6 +1,7 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import type { JsonObject } from '../canonical.ts'
-import { at, compact, isList, isObject, listAt, textAt, writeJson } from '../loose.ts'
+import { compact, listAt, textAt, writeJson } from '../loose.ts'
+import { isList, isObject, member } from '../json.ts'
 
 /** A schema can name itself, or double at every level: either is given up, not followed. */
 const MAX_DEPTH = 32
@@ -86,10 +87,10 @@ class Converter {
   }
 
   #single(value: JsonObject, depth: number): JsonObject {
-    const listed = at(value, 'type')
+    const listed = member(value, 'type')
     const names = (isList(listed) ? listed : [listed]).filter((type) => typeof type === 'string')
     const types = names.filter((type) => TYPES.has(type.toLowerCase()))
-    const nullable = names.includes('null') || at(value, 'nullable') === true ? true : undefined
+    const nullable = names.includes('null') || member(value, 'nullable') === true ? true : undefined
     if (types.length > 1) {
       const { description, type: _, ...rest } = value
       const anyOf = types.map((type) => this.convert({ ...rest, type }, depth + 1))
@@ -115,13 +116,13 @@ class Converter {
       format: known ? format : undefined,
       enum: values,
       ...this.#members(value, depth),
-      ...Object.fromEntries(KEPT.map((name) => [name, at(value, name)])),
+      ...Object.fromEntries(KEPT.map((name) => [name, member(value, name)])),
     })
   }
 
   #members(value: JsonObject, depth: number): Record<string, JsonValue | undefined> {
-    const properties = at(value, 'properties')
-    const items = at(value, 'items')
+    const properties = member(value, 'properties')
+    const items = member(value, 'items')
     const tuple = isList(items) ? items : listAt(value, 'prefixItems')
     const converted = isObject(properties)
       ? Object.fromEntries(
@@ -146,15 +147,15 @@ class Converter {
 }
 
 const implicitType = (value: JsonObject): string | undefined =>
-  isObject(at(value, 'properties'))
+  isObject(member(value, 'properties'))
     ? 'object'
-    : at(value, 'items') === undefined
+    : member(value, 'items') === undefined
       ? undefined
       : 'array'
 
 /** Gemini's `enum` holds strings only; others are told in words. */
 function choices(value: JsonObject): { values?: string[]; note: string | null } {
-  const constant = at(value, 'const')
+  const constant = member(value, 'const')
   const listed = constant === undefined ? listAt(value, 'enum') : [constant]
   const some = listed.filter((one) => one !== null)
   const texts = some.filter((one) => typeof one === 'string')
@@ -170,12 +171,12 @@ function mergeAll(value: JsonObject): JsonObject {
   const { allOf: _, ...beside } = value
   const all = [...parts, beside].filter((part) => isObject(part))
   // A part that is a reference cannot be merged unread.
-  if (all.some((part) => at(part, '$ref') !== undefined) && all.length > 1) {
+  if (all.some((part) => member(part, '$ref') !== undefined) && all.length > 1) {
     if (parts.length === 1) return { ...all[0], ...beside }
     throw new TooMuch()
   }
   const properties: [string, JsonValue][] = all.flatMap((part) => {
-    const own = at(part, 'properties')
+    const own = member(part, 'properties')
     return isObject(own) ? Object.entries(own) : []
   })
   const required = all.flatMap((part) => listAt(part, 'required'))
@@ -193,7 +194,7 @@ function resolve(root: JsonObject, ref: string): JsonValue | undefined {
   let value: JsonValue | undefined = root
   for (const step of ref.slice(2).split('/')) {
     const name = step.replaceAll('~1', '/').replaceAll('~0', '~')
-    value = isList(value) ? value[Number(name)] : at(value, name)
+    value = isList(value) ? value[Number(name)] : member(value, name)
   }
   return value
 }

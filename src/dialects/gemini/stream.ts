@@ -3,11 +3,12 @@ import { GatewayError } from '../../errors.ts'
 import type { CanonicalEvent, CanonicalUsage } from '../canonical.ts'
 import type { StreamDecoder, Target } from '../dialect.ts'
 import { makeId } from '../ids.ts'
-import { at, countAt, isObject, listAt, readJson, textAt } from '../loose.ts'
+import { countAt, listAt, readJson, textAt } from '../loose.ts'
 import { lastFrame } from '../last-frame.ts'
 import { SseParser } from '../sse.ts'
 import { Candidate } from './candidate.ts'
 import { geminiFailure } from './failure.ts'
+import { isObject, member } from '../json.ts'
 
 const MAX_CANDIDATES = 64
 
@@ -43,17 +44,17 @@ export class GeminiReader {
 
   chunk(value: JsonValue | undefined): CanonicalEvent[] {
     if (!isObject(value)) throw new GatewayError('upstream_malformed')
-    const error = at(value, 'error')
+    const error = member(value, 'error')
     if (error !== undefined) {
       this.#failed = true
       return [{ type: 'failure', failure: geminiFailure(error, 200) }]
     }
     const events: CanonicalEvent[] = []
-    const usage = geminiUsage(at(value, 'usageMetadata'))
+    const usage = geminiUsage(member(value, 'usageMetadata'))
     this.#start(value, usage, events)
     for (const [position, candidate] of listAt(value, 'candidates').entries())
       this.#candidate(countAt(candidate, 'index') ?? position).read(candidate, events)
-    const blocked = textAt(at(value, 'promptFeedback'), 'blockReason') !== null
+    const blocked = textAt(member(value, 'promptFeedback'), 'blockReason') !== null
     if (blocked && this.#candidates.size === 0) this.#candidate(0).block()
     if (usage !== null) events.push({ type: 'usage', usage })
     return events

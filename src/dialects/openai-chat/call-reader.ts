@@ -1,9 +1,10 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import type { CanonicalEvent, JsonObject } from '../canonical.ts'
 import type { Target } from '../dialect.ts'
-import { argumentsText, isObject, listOf, member, wholeOf, wordOf } from './json.ts'
+import { argumentsText, listOf, wholeOf, wordOf } from './json.ts'
 import { thoughtSignature } from './messages.ts'
 import { malformed, MAX_CALLS, newId } from './provider-answer.ts'
+import { isObject, member } from '../json.ts'
 
 interface Call {
   /** As the provider counts it; null where it does not. */

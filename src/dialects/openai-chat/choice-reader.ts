@@ -1,10 +1,11 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import type { CanonicalEvent, FinishReason, JsonObject } from '../canonical.ts'
 import type { Target } from '../dialect.ts'
-import { isObject, member, wordOf, type Json } from './json.ts'
+import { wordOf } from './json.ts'
 import { CallReader } from './call-reader.ts'
 import { malformed, readContent, readFinish, readLogprobs } from './provider-answer.ts'
 import { readDetails, type ReasoningDetail } from './reasoning.ts'
+import { isObject, member, type Json } from '../json.ts'
 
 const MAX_BLOCKS = 10_000
 

@@ -1,17 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonValue } from '@vouchgate/attestation'
 import type { FailureClass, ProviderFailure } from '../canonical.ts'
-import {
-  isList,
-  isObject,
-  listOf,
-  member,
-  parsed,
-  textOf,
-  wholeOf,
-  wordOf,
-  type Json,
-} from './json.ts'
+import { listOf, parsed, textOf, wholeOf, wordOf } from './json.ts'
+import { isList, isObject, member, type Json } from '../json.ts'
 
 const MAX_BODY = 1 << 20
 const MAX_MESSAGE = 1000

@@ -1,19 +1,9 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import { GatewayError } from '../../errors.ts'
 import type { JsonObject } from '../canonical.ts'
-
-/** What `JSON.parse` of hostile text may give: own members only, so that `__proto__` and `constructor` are mere names. */
-export type Json = JsonValue | undefined
+import { isList, isObject, type Json } from '../json.ts'
 
 const MAX_DEPTH = 100
-
-export const isObject = (value: Json): value is JsonObject =>
-  typeof value === 'object' && value !== null && !Array.isArray(value)
-
-export const isList = (value: Json): value is readonly JsonValue[] => Array.isArray(value)
-
-export const member = (value: Json, name: string): Json =>
-  isObject(value) && Object.hasOwn(value, name) ? value[name] : undefined
 
 /** Tolerant readers, for what providers send: anything of another type was not said. */
 export const textOf = (value: Json): string | null => (typeof value === 'string' ? value : null)

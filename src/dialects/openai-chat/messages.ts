@@ -13,8 +13,6 @@ import type {
   UserPart,
 } from '../canonical.ts'
 import {
-  isObject,
-  member,
   mustList,
   mustObject,
   mustText,
@@ -24,9 +22,9 @@ import {
   optionalText,
   textOf,
   wordOf,
-  type Json,
 } from './json.ts'
 import { readReasoning } from './reasoning.ts'
+import { isObject, member, type Json } from '../json.ts'
 
 const MAX_MESSAGES = 10_000
 const MAX_PARTS = 10_000

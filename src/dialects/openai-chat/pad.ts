@@ -1,5 +1,5 @@
-import { isObject, member } from './json.ts'
 import type { CanonicalRequest } from '../canonical.ts'
+import { isObject, member } from '../json.ts'
 
 /** Gives that many characters, one byte each in JSON, that compression cannot shorten. */
 export type Pad = (length: number) => string

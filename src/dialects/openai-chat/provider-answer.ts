@@ -11,21 +11,11 @@ import type {
 } from '../canonical.ts'
 import { ProviderError, type Target } from '../dialect.ts'
 import { failureOf } from './failure.ts'
-import {
-  argumentsText,
-  isList,
-  isObject,
-  listOf,
-  member,
-  parsed,
-  textOf,
-  wholeOf,
-  wordOf,
-  type Json,
-} from './json.ts'
+import { argumentsText, listOf, parsed, textOf, wholeOf, wordOf } from './json.ts'
 import { thinkingText, thoughtSignature } from './messages.ts'
 import { readReasoning } from './reasoning.ts'
 import { readUsage } from './usage.ts'
+import { isList, isObject, member, type Json } from '../json.ts'
 
 export const MAX_CHOICES = 128
 export const MAX_CALLS = 1024

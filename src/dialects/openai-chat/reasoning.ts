@@ -1,5 +1,6 @@
 import type { JsonObject, ReasoningPart } from '../canonical.ts'
-import { listOf, member, textOf, wholeOf, wordOf, type Json } from './json.ts'
+import { listOf, textOf, wholeOf, wordOf } from './json.ts'
+import { member, type Json } from '../json.ts'
 
 /** One entry of `reasoning_details`. */
 export interface ReasoningDetail {

@@ -9,7 +9,6 @@ import type {
   ToolChoice,
 } from '../canonical.ts'
 import {
-  isObject,
   mustObject,
   mustText,
   mustWord,
@@ -21,9 +20,9 @@ import {
   optionalText,
   optionalWhole,
   otherMembers,
-  type Json,
 } from './json.ts'
 import { cacheMark, readMessages } from './messages.ts'
+import { isObject, type Json } from '../json.ts'
 
 export const MAX_TOOLS = 4096
 export const EFFORTS = ['none', 'minimal', 'low', 'medium', 'high', 'xhigh', 'max'] as const

@@ -4,9 +4,10 @@ import type { StreamDecoder, Target } from '../dialect.ts'
 import { SseParser, type SseEvent } from '../sse.ts'
 import { ChoiceReader } from './choice-reader.ts'
 import { failureOf } from './failure.ts'
-import { isObject, listOf, member, parsed, wholeOf, wordOf } from './json.ts'
+import { listOf, parsed, wholeOf, wordOf } from './json.ts'
 import { BROKEN_OFF, malformed, MAX_CHOICES, newId } from './provider-answer.ts'
 import { readUsage } from './usage.ts'
+import { isObject, member } from '../json.ts'
 
 /**
  * Reads chunks of a chat completion. How an answer finished is told when the stream ends: providers repeat the reason,

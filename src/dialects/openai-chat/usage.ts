@@ -1,5 +1,6 @@
 import type { CanonicalUsage, JsonObject } from '../canonical.ts'
-import { isObject, member, wholeOf, type Json } from './json.ts'
+import { wholeOf } from './json.ts'
+import { isObject, member, type Json } from '../json.ts'
 
 /**
  * OpenAI's counts include one another: cached and written tokens are part of `prompt_tokens`, reasoning is part of

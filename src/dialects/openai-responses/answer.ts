@@ -11,9 +11,9 @@ import type {
   ToolCallPart,
 } from '../canonical.ts'
 import { writeSignature } from '../openai-chat/answer.ts'
-import { isObject } from '../openai-chat/json.ts'
 import { writeProof } from './items.ts'
 import { writeUsage } from './usage.ts'
+import { isObject } from '../json.ts'
 
 type Status = 'in_progress' | 'completed' | 'incomplete' | 'failed'
 type ItemStatus = Exclude<Status, 'failed'>

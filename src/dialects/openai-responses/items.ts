@@ -12,7 +12,6 @@ import type {
 } from '../canonical.ts'
 import {
   listOf,
-  member,
   mustList,
   mustObject,
   mustText,
@@ -20,9 +19,9 @@ import {
   optionalText,
   textOf,
   wordOf,
-  type Json,
 } from '../openai-chat/json.ts'
 import { readDetail, readSource, thoughtSignature } from '../openai-chat/messages.ts'
+import { member, type Json } from '../json.ts'
 
 const MAX_ITEMS = 20_000
 const MAX_PARTS = 10_000

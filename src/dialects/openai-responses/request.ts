@@ -9,7 +9,6 @@ import type {
   ToolChoice,
 } from '../canonical.ts'
 import {
-  isObject,
   mustBeShallow,
   mustObject,
   mustWord,
@@ -21,10 +20,10 @@ import {
   optionalText,
   optionalWhole,
   otherMembers,
-  type Json,
 } from '../openai-chat/json.ts'
 import { EFFORTS, MAX_LOGPROBS, MAX_TOOLS, readSchemaFormat } from '../openai-chat/request.ts'
 import { readInput } from './items.ts'
+import { isObject, type Json } from '../json.ts'
 
 const MAX_TOKENS = 1 << 30
 const MAX_INCLUDED = 64

@@ -1,5 +1,6 @@
 import type { CanonicalUsage, JsonObject } from '../canonical.ts'
-import { member, wholeOf, type Json } from '../openai-chat/json.ts'
+import { wholeOf } from '../openai-chat/json.ts'
+import { member, type Json } from '../json.ts'
 
 /** Cached tokens are part of `input_tokens`, reasoning of `output_tokens`. */
 export function readUsage(usage: Json): CanonicalUsage | null {

@@ -11,14 +11,11 @@ import { ProviderError, type Target } from '../../../src/dialects/dialect.ts'
 import { failureOf } from '../../../src/dialects/openai-chat/failure.ts'
 import {
   argumentsText,
-  isObject,
   listOf,
-  member,
   parsed,
   textOf,
   wholeOf,
   wordOf,
-  type Json,
 } from '../../../src/dialects/openai-chat/json.ts'
 import { thoughtSignature } from '../../../src/dialects/openai-chat/messages.ts'
 import {
@@ -28,6 +25,7 @@ import {
 } from '../../../src/dialects/openai-chat/provider-answer.ts'
 import { readReasoningItem } from '../../../src/dialects/openai-responses/items.ts'
 import { readUsage } from '../../../src/dialects/openai-responses/usage.ts'
+import { isObject, member, type Json } from '../../../src/dialects/json.ts'
 
 const MAX_ITEMS = 20_000
 

@@ -9,9 +9,10 @@ import type {
   UserPart,
 } from '../../../src/dialects/canonical.ts'
 import { writeSignature } from '../../../src/dialects/openai-chat/answer.ts'
-import { isObject, listOf } from '../../../src/dialects/openai-chat/json.ts'
+import { listOf } from '../../../src/dialects/openai-chat/json.ts'
 import { sourceUrl } from '../../../src/dialects/openai-chat/provider-messages.ts'
 import { effortOf, REASONS, SHARED } from '../../../src/dialects/openai-chat/provider-request.ts'
+import { isObject } from '../../../src/dialects/json.ts'
 import {
   summaryContent,
   writeFormat,

@@ -4,8 +4,6 @@ import type { StreamDecoder, Target } from '../../../src/dialects/dialect.ts'
 import { failureOf } from '../../../src/dialects/openai-chat/failure.ts'
 import {
   argumentsText,
-  isObject,
-  member,
   parsed,
   textOf,
   wholeOf,
@@ -23,6 +21,7 @@ import { SseParser, type SseEvent } from '../../../src/dialects/sse.ts'
 import { readProof } from '../../../src/dialects/openai-responses/items.ts'
 import { readUsage } from '../../../src/dialects/openai-responses/usage.ts'
 import { readFinish, readHead } from './answer.ts'
+import { isObject, member } from '../../../src/dialects/json.ts'
 
 interface Call {
   readonly call: number
