@@ -4,14 +4,13 @@ import {
   decodeProviderEvidence,
   encodeProviderEvidence,
   encodeUtf8,
-  EvidenceError,
   parseProviderPolicy,
-  PolicyError,
   type Bytes,
   type ProviderEvidence,
 } from '@vouchgate/attestation'
 import { existsSync } from 'node:fs'
 import { expect, test, describe } from 'vitest'
+import { refusal } from '../support/verdict.ts'
 import { readCapture } from '../../client/index.ts'
 import { collectFromCapture } from '../../cli/capture-provider.ts'
 import { hasVectors, vectorJson, vectorPath } from '../support/vectors.ts'
@@ -72,15 +71,8 @@ const idsOf = async (evidence: Bytes, challenge: string): Promise<unknown[]> => 
   return endpoints.map(({ identity }) => String(identity['instance_id']).slice(0, 8))
 }
 
-async function codeOf(evidence: Bytes, challenge: string): Promise<string> {
-  try {
-    await idsOf(evidence, challenge)
-  } catch (error) {
-    if (error instanceof EvidenceError || error instanceof PolicyError) return error.code
-    throw error
-  }
-  return 'none'
-}
+const codeOf = (evidence: Bytes, challenge: string): Promise<string> =>
+  refusal(idsOf(evidence, challenge))
 
 const parse = (bytes: Bytes | undefined): { evidence: { instance_id: string }[] } =>
   JSON.parse(Buffer.from(bytes ?? []).toString())

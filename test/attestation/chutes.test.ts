@@ -5,14 +5,13 @@ import {
   encodeCollateral,
   encodeProviderEvidence,
   encodeUtf8,
-  EvidenceError,
   parseProviderPolicy,
-  PolicyError,
   toHex,
   type Bytes,
 } from '@vouchgate/attestation'
 import { createHash } from 'node:crypto'
 import { describe, expect, test } from 'vitest'
+import { refusal } from '../support/verdict.ts'
 import { ChutesInstance, MEASURED } from '../support/chutes-instance.ts'
 import { TEST_TIME } from '../support/clock.ts'
 import { newNvidiaVendor } from '../support/nvidia-gpu.ts'
@@ -97,15 +96,7 @@ const EXPIRY = { nonce_expires_in: 60 }
 const same = <T>(value: T): T => value
 const json = (value: unknown): Bytes => encodeUtf8(JSON.stringify(value))
 
-async function codeOf(round: Round): Promise<string> {
-  try {
-    await appraise(round)
-  } catch (error) {
-    if (error instanceof EvidenceError || error instanceof PolicyError) return error.code
-    throw error
-  }
-  return 'none'
-}
+const codeOf = (round: Round): Promise<string> => refusal(appraise(round))
 
 /** One instance with one thing changed. */
 const broken = (change: (behaviour: ChutesInstance['behaviour']) => void): Promise<string> => {

@@ -2,14 +2,13 @@ import {
   appraiseEvidence,
   encodeCollateral,
   encodeProviderEvidence,
-  EvidenceError,
   parseProviderPolicy,
-  PolicyError,
   RA_TLS_CERTIFICATE,
   TDX_COLLATERAL,
   type Bytes,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
+import { refusal } from '../support/verdict.ts'
 import { TEST_TIME } from '../support/clock.ts'
 import { MEASURED } from '../support/chutes-instance.ts'
 import { registersOf, runtimeEntry, type DstackEntry } from '../support/eventlog.ts'
@@ -95,15 +94,7 @@ async function appraise(shown: Shown = {}) {
   return { identity, endpoints }
 }
 
-async function codeOf(shown: Shown): Promise<string> {
-  try {
-    await appraise(shown)
-  } catch (error) {
-    if (error instanceof EvidenceError || error instanceof PolicyError) return error.code
-    throw error
-  }
-  return 'none'
-}
+const codeOf = (shown: Shown): Promise<string> => refusal(appraise(shown))
 
 describe.each(FORMS)('a TD with its quote in its certificate (%s)', (form) => {
   test('is bound by the TLS key, and claims no more than that the key is held', async () => {

@@ -3,14 +3,13 @@ import {
   encodeCollateral,
   encodeProviderEvidence,
   encodeUtf8,
-  EvidenceError,
   parseProviderPolicy,
-  PolicyError,
   SECRETAI_DOCUMENTS,
   TDX_COLLATERAL,
   type Bytes,
 } from '@vouchgate/attestation'
 import { describe, expect, test } from 'vitest'
+import { refusal } from '../support/verdict.ts'
 import { MEASURED } from '../support/chutes-instance.ts'
 import { TEST_TIME } from '../support/clock.ts'
 import { newNvidiaVendor } from '../support/nvidia-gpu.ts'
@@ -91,15 +90,7 @@ async function appraise({ change, policy = policyOf(), observed, documents: edit
   return { endpoints, machine }
 }
 
-async function codeOf(shown: Shown): Promise<string> {
-  try {
-    await appraise(shown)
-  } catch (error) {
-    if (error instanceof EvidenceError || error instanceof PolicyError) return error.code
-    throw error
-  }
-  return 'none'
-}
+const codeOf = (shown: Shown): Promise<string> => refusal(appraise(shown))
 
 const flip = (bytes: Uint8Array, at: number) => bytes.with(at, (bytes[at] ?? 0) ^ 1)
 

@@ -7,7 +7,7 @@ import OpenAI from 'openai'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { startToolModel, type ToolModel } from '../support/tool-model.ts'
-import { systemClock } from '../../enclave/index.ts'
+import { machineClock } from '../support/clock.ts'
 import { KEY, startWorld, type World } from './harness.ts'
 
 let model: ToolModel
@@ -18,19 +18,8 @@ let baseURL: string
 
 beforeAll(async () => {
   model = await startToolModel()
-  const start = systemClock.now()
-  let moved = 0
   world = await startWorld({
-    // Node checks the certificate against the machine's clock, so this test runs on it.
-    clock: {
-      now: () => systemClock.now() + moved,
-      advance: (seconds) => {
-        moved += seconds
-      },
-      set: (time) => {
-        moved = time - start
-      },
-    },
+    clock: machineClock(),
     extra: {
       providers: [
         { id: 'tools', kind: 'openai', base_url: model.url, api_key: { env: 'UPSTREAM_KEY' } },

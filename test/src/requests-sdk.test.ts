@@ -2,7 +2,7 @@ import Anthropic from '@anthropic-ai/sdk'
 import OpenAI from 'openai'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { systemClock } from '../../enclave/index.ts'
+import { machineClock } from '../support/clock.ts'
 import { CANARY, KEY, startWorld, type World } from './harness.ts'
 
 let world: World
@@ -11,19 +11,8 @@ let openai: OpenAI
 let anthropic: Anthropic
 
 beforeAll(async () => {
-  const start = systemClock.now()
-  let moved = 0
   world = await startWorld({
-    // Node checks the certificate against the machine's clock, so this test runs on it.
-    clock: {
-      now: () => systemClock.now() + moved,
-      advance: (seconds) => {
-        moved += seconds
-      },
-      set: (time) => {
-        moved = time - start
-      },
-    },
+    clock: machineClock(),
     edit: (file) => {
       Object.assign(file.limits, { keep_alive_seconds: 1, total_seconds: 4 })
       const [secure] = file.models

@@ -1,7 +1,7 @@
 import OpenAI from 'openai'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { systemClock } from '../../enclave/index.ts'
+import { machineClock } from '../support/clock.ts'
 import { CANARY, KEY, startWorld, type World } from './harness.ts'
 
 describe('the official openai SDK, unchanged but for base URL, key and certificate', () => {
@@ -9,19 +9,8 @@ describe('the official openai SDK, unchanged but for base URL, key and certifica
   let agent: Agent
   let client: OpenAI
   beforeAll(async () => {
-    const start = systemClock.now()
-    let moved = 0
     world = await startWorld({
-      // Node checks the certificate against the machine's clock, so this test runs on it.
-      clock: {
-        now: () => systemClock.now() + moved,
-        advance: (seconds) => {
-          moved += seconds
-        },
-        set: (time) => {
-          moved = time - start
-        },
-      },
+      clock: machineClock(),
     })
     agent = new Agent({ connect: { ca: world.gateway.certificate() }, allowH2: false })
     client = new OpenAI({

@@ -14,14 +14,7 @@ import { gunzipSync, gzipSync } from 'node:zlib'
 import { sha256, type Bytes } from '@vouchgate/attestation'
 import { concat } from './der.ts'
 import { evidenceItem, newGpu, type NvidiaVendor, type SimulatedDevice } from './nvidia-gpu.ts'
-import {
-  ECDSA_WITH_SHA256,
-  intelName,
-  issueCertificate,
-  KEY_USAGE,
-  newSigningKey,
-  type SigningKey,
-} from './pki.ts'
+import { intelName, newSigningKey, selfSigned, type SigningKey } from './pki.ts'
 import type { QuoteFields, TeeVendor } from './tee-vendor.ts'
 
 type Label = 'e2e-req-v1' | 'e2e-resp-v1' | 'e2e-stream-v1'
@@ -189,24 +182,7 @@ function newKey(): [KeyObject, Buffer] {
 function serviceCertificate() {
   const key = newSigningKey()
   const name = intelName('attestation-service')
-  return issueCertificate({
-    notBefore: 1_514_764_800,
-    notAfter: 2_493_072_000,
-    subject: name,
-    issuer: name,
-    serial: key.keyId,
-    key,
-    signer: key,
-    innerAlgorithm: ECDSA_WITH_SHA256,
-    outerAlgorithm: ECDSA_WITH_SHA256,
-    authorityKeyId: null,
-    subjectKeyId: key.keyId,
-    crlUrl: null,
-    keyUsage: KEY_USAGE.signing,
-    constraints: { ca: false, pathLength: null },
-    sgxExtension: null,
-    extensions: [],
-  })
+  return selfSigned(key, { subject: name })
 }
 
 /** Registers of a guest that measures its runtime; a policy row names them. */

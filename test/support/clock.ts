@@ -1,4 +1,5 @@
 import type { Clock, UnixSeconds } from '@vouchgate/attestation'
+import { systemClock } from '../../enclave/index.ts'
 
 /** A clock that stands still until it is told to move. */
 export interface FakeClock extends Clock {
@@ -19,6 +20,21 @@ export function fakeClock(start: UnixSeconds = TEST_TIME): FakeClock {
     },
     set: (to) => {
       time = to
+    },
+  }
+}
+
+/** The machine's clock, which can be moved: Node checks certificates against the machine's own. */
+export function machineClock(): FakeClock {
+  const start = systemClock.now()
+  let moved = 0
+  return {
+    now: () => systemClock.now() + moved,
+    advance: (seconds) => {
+      moved += seconds
+    },
+    set: (time) => {
+      moved = time - start
     },
   }
 }

@@ -224,18 +224,15 @@ export interface TlsIdentity {
 
 const FOREVER = { notBefore: 1_514_764_800, notAfter: 2_493_072_000 } as const
 
-/** A fresh self-signed TLS certificate for 127.0.0.1 and localhost; only its key ever matters. */
-export function newTlsIdentity(): TlsIdentity {
-  const key = newSigningKey()
-  const name = sequence(attribute('2.5.4.3', utf8String('localhost')))
-  const alternatives = sequence(
-    implicit(2, Buffer.from('localhost')),
-    implicit(7, Uint8Array.of(127, 0, 0, 1)),
-  )
-  const { pem } = issueCertificate({
+/** A certificate for no more than the key that signed it, of P-256, valid for decades. */
+export const selfSigned = (
+  key: SigningKey,
+  { subject, ...fields }: Pick<CertificateFields, 'subject'> & Partial<CertificateFields>,
+): IssuedCertificate =>
+  issueCertificate({
     ...FOREVER,
-    subject: name,
-    issuer: name,
+    subject,
+    issuer: subject,
     serial: key.keyId,
     key,
     signer: key,
@@ -247,6 +244,20 @@ export function newTlsIdentity(): TlsIdentity {
     keyUsage: KEY_USAGE.signing,
     constraints: { ca: false, pathLength: null },
     sgxExtension: null,
+    extensions: [],
+    ...fields,
+  })
+
+/** A fresh self-signed TLS certificate for 127.0.0.1 and localhost; only its key ever matters. */
+export function newTlsIdentity(): TlsIdentity {
+  const key = newSigningKey()
+  const name = sequence(attribute('2.5.4.3', utf8String('localhost')))
+  const alternatives = sequence(
+    implicit(2, Buffer.from('localhost')),
+    implicit(7, Uint8Array.of(127, 0, 0, 1)),
+  )
+  const { pem } = selfSigned(key, {
+    subject: name,
     extensions: [{ oid: '2.5.29.17', critical: false, value: alternatives }],
   })
   return {

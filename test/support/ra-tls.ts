@@ -4,12 +4,10 @@ import { sha256, type Bytes } from '@vouchgate/attestation'
 import { concat, octetString } from './der.ts'
 import { registersOf, type DstackEntry } from './eventlog.ts'
 import {
-  ECDSA_WITH_SHA256,
-  intelName,
-  issueCertificate,
-  KEY_USAGE,
-  newSigningKey,
   type CertificateFields,
+  intelName,
+  newSigningKey,
+  selfSigned,
   type SigningKey,
 } from './pki.ts'
 import type { QuoteFields, TeeVendor } from './tee-vendor.ts'
@@ -212,8 +210,6 @@ export interface RaTlsIdentity {
 export const claimsOf = (digest: Bytes): Bytes => cbor({ 'pubkey-hash': cbor([1, digest]) })
 export const flatClaimsOf = (digest: Bytes): Bytes => cbor({ 'pubkey-hash': [1, digest] })
 
-const FOREVER = { notBefore: 1_514_764_800, notAfter: 2_493_072_000 } as const
-
 /** A self-signed TLS certificate with a quote over its own key. */
 export async function newRaTlsIdentity(
   vendor: TeeVendor,
@@ -230,21 +226,8 @@ export async function newRaTlsIdentity(
   const reportData = (fields.reportData ?? ((value) => value))(expected)
   const quote = await vendor.quote({ ...registersOf(log), ...fields.quote, reportData })
   const name = intelName('ra-tls')
-  const { der, pem } = issueCertificate({
-    ...FOREVER,
+  const { der, pem } = selfSigned(key, {
     subject: name,
-    issuer: name,
-    serial: key.keyId,
-    key,
-    signer: key,
-    innerAlgorithm: ECDSA_WITH_SHA256,
-    outerAlgorithm: ECDSA_WITH_SHA256,
-    authorityKeyId: null,
-    subjectKeyId: key.keyId,
-    crlUrl: null,
-    keyUsage: KEY_USAGE.signing,
-    constraints: { ca: false, pathLength: null },
-    sgxExtension: null,
     extensions: extensionsOf(form, { quote, log, claims, edit }),
     ...fields.certificate,
     ...fields.validity,
