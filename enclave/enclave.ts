@@ -1,13 +1,9 @@
 import {
-  encodeUtf8,
   isNonce,
-  receiptSigningInput,
-  toHex,
   type AttestationReport,
   type BootDocument,
   type Clock,
   type Keyset,
-  type Receipt,
   type SourceProvenance,
   type UnixSeconds,
   type UnsignedReceipt,
@@ -20,6 +16,7 @@ import {
 } from './generation.ts'
 import { quoteQueue } from './quote-queue.ts'
 import { EnclaveError, type QuoteSource } from './quote-source.ts'
+import { SealedReceipt } from './sealed-receipt.ts'
 
 export interface EnclaveOptions {
   readonly source: QuoteSource
@@ -107,16 +104,15 @@ export class Enclave {
     return createReport(generation, nonce, { ...this.#options, source: this.#requested })
   }
 
-  /** Signs a receipt with the current generation's key (ACI §7.2). Throws `keyset_expired`. */
-  sign(draft: ReceiptDraft): Receipt {
+  /** Fixes a receipt, to be signed with the current generation's key (ACI §7.2). Throws `keyset_expired`. */
+  seal(draft: ReceiptDraft): SealedReceipt {
     const { generation, receiptKey } = this.#unexpired()
     const unsigned: UnsignedReceipt = {
       ...draft,
       workload_keyset_digest: generation.keysetDigest,
       key_id: receiptKey.entry.key_id,
     }
-    const signature = receiptKey.sign(encodeUtf8(receiptSigningInput(unsigned)))
-    return { ...unsigned, signature: toHex(signature) }
+    return new SealedReceipt(unsigned, receiptKey)
   }
 
   /**

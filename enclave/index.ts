@@ -11,5 +11,6 @@ export {
   type QuoteSource,
   type TeeEvidence,
 } from './quote-source.ts'
+export { SealedReceipt } from './sealed-receipt.ts'
 export { selfCheck, type Fact } from './self-check.ts'
 export { tlsOptions, type TlsOptions } from './tls.ts'

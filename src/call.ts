@@ -149,9 +149,9 @@ export class PromptCall {
     log({ event: 'attempt_failed', request: this.requestId, provider, code })
   }
 
-  /** Signs and keeps the receipt, and accounts for the request. Called once, before the last byte leaves. */
+  /** Fixes and keeps the receipt, and accounts for the request. Called once, before the last byte leaves. */
   seal(answer: Answer, returnedHash: string): void {
-    // First, so that a receipt that cannot be signed is not tried twice.
+    // First, so that a receipt that cannot be sealed is not tried twice.
     this.#sealed = true
     const { enclave, receipts, clock, log, metrics } = this.#pipeline
     const { end, code, chatId, usage } = answer
@@ -162,7 +162,7 @@ export class PromptCall {
       this.response.lateHeader('x-vouchgate-cost-usd', usdText(costMicroUsd))
     }
     if (chatId !== null) this.receipt.answeredAs(chatId)
-    const receipt = enclave.sign(this.receipt.finish(returnedHash, end, clock.now()))
+    const receipt = enclave.seal(this.receipt.finish(returnedHash, end, clock.now()))
     receipts.add(receipt, this.principal.sha256, this.receipt.session)
     metrics.add('vouchgate_prompts_total', { end, code: code ?? 'none' })
     log({

@@ -169,6 +169,8 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   )
   const { max_entries: maxEntries, ttl_seconds: ttlSeconds } = config.receipts
   const receipts = new ReceiptStore({ maxEntries, ttlSeconds, clock, sessions: store })
+  // Or receipts that nobody asks for would keep the keys of earlier generations in memory.
+  enclave.onRotate(() => void receipts.signAll())
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
   const times = new RouteTimes(() => performance.now())

@@ -1,10 +1,12 @@
+import { setImmediate } from 'node:timers/promises'
 import type { Clock, Receipt, UnixSeconds } from '@vouchgate/attestation'
+import type { SealedReceipt } from '../enclave/index.ts'
 import type { CredentialDigest, SessionId } from './ids.ts'
 import { sameDigest } from './keys.ts'
 import type { SessionStore } from './session-store.ts'
 
 interface Entry {
-  readonly receipt: Receipt
+  readonly receipt: SealedReceipt
   readonly credential: CredentialDigest
   readonly session: SessionId | null
   readonly expiresAt: UnixSeconds
@@ -18,6 +20,9 @@ export interface ReceiptStoreOptions {
   readonly sessions: SessionStore
 }
 
+/** Signatures between which others get their turn: about a millisecond. */
+const AT_ONCE = 20
+
 /** The receipts that can still be looked up, oldest first. In memory, bounded in number and time. */
 export class ReceiptStore {
   readonly #options: ReceiptStoreOptions
@@ -29,14 +34,13 @@ export class ReceiptStore {
     this.#options = options
   }
 
-  add(receipt: Receipt, credential: CredentialDigest, session: SessionId | null): void {
+  add(receipt: SealedReceipt, credential: CredentialDigest, session: SessionId | null): void {
     const { maxEntries, ttlSeconds, clock, sessions } = this.#options
     const expiresAt = clock.now() + ttlSeconds
     if (session !== null) sessions.cite(session, expiresAt)
-    this.#entries.set(receipt.receipt_id, { receipt, credential, session, expiresAt })
-    if (receipt.chat_id !== null) {
-      this.#byChat.set(chatKey(credential, receipt.chat_id), receipt.receipt_id)
-    }
+    const { id, chatId } = receipt
+    this.#entries.set(id, { receipt, credential, session, expiresAt })
+    if (chatId !== null) this.#byChat.set(chatKey(credential, chatId), id)
     if (this.#entries.size > maxEntries) this.#dropOldest()
   }
 
@@ -45,7 +49,21 @@ export class ReceiptStore {
     const key = this.#entries.has(id) ? id : this.#byChat.get(chatKey(credential, id))
     const entry = key === undefined ? undefined : this.#entries.get(key)
     if (entry === undefined || entry.expiresAt <= this.#options.clock.now()) return null
-    return sameDigest(entry.credential, credential) ? entry.receipt : null
+    return sameDigest(entry.credential, credential) ? entry.receipt.signed() : null
+  }
+
+  /**
+   * Signs all that nobody has asked for, so that the keys of earlier generations can go: few at a time, since requests wait
+   * meanwhile. What is added while it runs is of the current generation.
+   */
+  async signAll(): Promise<void> {
+    let signed = 0
+    for (const { receipt } of [...this.#entries.values()]) {
+      if (receipt.isSigned) continue
+      receipt.signed()
+      signed += 1
+      if (signed % AT_ONCE === 0) await setImmediate()
+    }
   }
 
   /** Drops what has expired. */
@@ -64,7 +82,7 @@ export class ReceiptStore {
   #dropOldest(): void {
     for (const [id, entry] of this.#entries) {
       this.#entries.delete(id)
-      const { chat_id: chatId } = entry.receipt
+      const { chatId } = entry.receipt
       if (chatId !== null) {
         const key = chatKey(entry.credential, chatId)
         if (this.#byChat.get(key) === id) this.#byChat.delete(key)

@@ -109,7 +109,12 @@ const attested = {
   policy: z.unknown(),
   refresh_seconds: seconds(10, 86_400, 600),
 }
-const modelAtProvider = z.string().min(1).max(256)
+/** Half a character could not be signed in a receipt. */
+const modelAtProvider = z
+  .string()
+  .min(1)
+  .max(256)
+  .refine((name) => name.isWellFormed(), 'a name without halves of characters')
 
 const aciProvider = z.strictObject({ kind: z.literal('aci'), ...attested })
 

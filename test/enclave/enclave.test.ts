@@ -268,7 +268,7 @@ describe('report', () => {
 describe('receipts', () => {
   test('verify against the current keyset', async () => {
     const { enclave } = await start()
-    const receipt = enclave.sign(draft)
+    const receipt = enclave.seal(draft).signed()
     const { keyset, keysetDigest: digest } = enclave.current
     expect(receipt).toMatchObject(draft)
     await verifyReceipt({ receipt, keyset, keysetDigest: digest })
@@ -276,7 +276,7 @@ describe('receipts', () => {
 
   test('do not verify with one member changed', async () => {
     const { enclave } = await start()
-    const receipt = { ...enclave.sign(draft), model: 'other' }
+    const receipt = { ...enclave.seal(draft).signed(), model: 'other' }
     const { keyset, keysetDigest: digest } = enclave.current
     await expect(verifyReceipt({ receipt, keyset, keysetDigest: digest })).rejects.toMatchObject({
       code: 'receipt_signature_invalid',
@@ -285,18 +285,31 @@ describe('receipts', () => {
 
   test('of an earlier generation verify against the archive', async () => {
     const { enclave } = await start()
-    const receipt = enclave.sign(draft)
+    const receipt = enclave.seal(draft).signed()
     await enclave.rotate()
     const [keyset] = enclave.archivedKeysets()
     if (keyset === undefined) throw new TypeError('no archived keyset')
     await verifyReceipt({ receipt, keyset, keysetDigest: await keysetDigest(keyset) })
-    expect(enclave.sign(draft).key_id).not.toBe(receipt.key_id)
+    expect(enclave.seal(draft).signed().key_id).not.toBe(receipt.key_id)
+  })
+
+  test('sealed before a rotation are signed with the key of their own generation', async () => {
+    const { enclave } = await start()
+    const sealed = enclave.seal(draft)
+    await enclave.rotate()
+    expect(sealed.isSigned).toBe(false)
+    const receipt = sealed.signed()
+    expect(sealed.isSigned).toBe(true)
+    const [keyset] = enclave.archivedKeysets()
+    if (keyset === undefined) throw new TypeError('no archived keyset')
+    await verifyReceipt({ receipt, keyset, keysetDigest: await keysetDigest(keyset) })
+    expect(sealed.signed()).toBe(receipt)
   })
 
   test('are not signed with an expired keyset', async () => {
     const { enclave, clock } = await start()
     clock.advance(DAY)
-    expect(() => enclave.sign(draft)).toThrow(expect.objectContaining({ code: 'keyset_expired' }))
+    expect(() => enclave.seal(draft)).toThrow(expect.objectContaining({ code: 'keyset_expired' }))
   })
 })
 
@@ -331,7 +344,7 @@ describe('rotation', () => {
     const rotation = enclave.rotate()
     await new Promise((resolve) => setImmediate(resolve))
     expect(enclave.current).toBe(before)
-    expect(enclave.sign(draft).workload_keyset_digest).toBe(before.keysetDigest)
+    expect(enclave.seal(draft).signed().workload_keyset_digest).toBe(before.keysetDigest)
     gate.resolve()
     await rotation
     expect(enclave.current).not.toBe(before)
@@ -485,7 +498,7 @@ describe('secrecy', () => {
       JSON.stringify(enclave),
       JSON.stringify(current),
       JSON.stringify(await enclave.report(NONCE)),
-      JSON.stringify(enclave.sign(draft)),
+      JSON.stringify(enclave.seal(draft).signed()),
       ...Object.getOwnPropertyNames(enclave),
       ...Object.getOwnPropertyNames(current),
     ].join('\n')

@@ -10,8 +10,8 @@ import { once } from 'node:events'
 import { connect } from 'node:tls'
 import { setTimeout as delay } from 'node:timers/promises'
 import { Client } from 'undici'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { EnclaveError } from '../../enclave/index.ts'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { EnclaveError, SealedReceipt } from '../../enclave/index.ts'
 import { SelfCheckError, startGateway } from '../../src/gateway.ts'
 import { fakeClock } from '../support/clock.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
@@ -241,6 +241,27 @@ test('a stream that runs while keys rotate ends in full', async () => {
   const answer = await running
   expect(answer.text.endsWith('data: [DONE]\n\n')).toBe(true)
   expect((await receiptOf(world, answer)).workload_keyset_digest).toBe(world.gateway.keysetDigest())
+  await world.close()
+})
+
+test('receipts that nobody has asked for keep no earlier key in memory', async () => {
+  const world = await startWorld()
+  const signed = vi.spyOn(SealedReceipt.prototype, 'signed')
+  const asked = await world.chat(prompt('secure'))
+  const before = world.gateway.keysetDigest()
+  expect(signed).not.toHaveBeenCalled()
+  world.clock.advance(3000)
+  await world.gateway.tick()
+  expect(signed).not.toHaveBeenCalled()
+  // Receipts live for an hour; the prompts of the last one are there when the keys are replaced.
+  world.clock.advance(54_000)
+  await world.chat(prompt('secure'))
+  world.clock.advance(600)
+  await world.gateway.tick()
+  expect(world.gateway.keysetDigest()).not.toBe(before)
+  await expect.poll(() => signed.mock.calls.length).toBe(1)
+  signed.mockRestore()
+  expect(asked.status).toBe(200)
   await world.close()
 })
 

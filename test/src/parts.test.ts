@@ -1,7 +1,8 @@
 import * as fc from 'fast-check'
 import { format, inspect } from 'node:util'
 import { describe, expect, test } from 'vitest'
-import { parseReceipt, type Receipt } from '@vouchgate/attestation'
+import { SealedReceipt } from '../../enclave/index.ts'
+import { ReceiptKey } from '../../enclave/keys.ts'
 import { consentToPlaintext, isPlaintextConsent } from '../../src/consent.ts'
 import type { Key, Model } from '../../src/config/index.ts'
 import { errorBody, GatewayError } from '../../src/errors.ts'
@@ -258,20 +259,22 @@ test('a key ring knows a key by its digest alone', () => {
 })
 
 describe('the receipt store', () => {
-  const receipt = (id: string, chat: string | null): Receipt =>
-    parseReceipt({
-      api_version: 'aci/1',
-      receipt_id: id,
-      chat_id: chat,
-      model: null,
-      workload_keyset_digest: `sha256:${'0'.repeat(64)}`,
-      endpoint: '/v1/chat/completions',
-      method: 'POST',
-      served_at: 1,
-      event_log: [{ type: 'request.received', body_hash: 'x' }],
-      key_id: 'k',
-      signature: '0'.repeat(128),
-    })
+  const receipt = (id: string, chat: string | null): SealedReceipt =>
+    new SealedReceipt(
+      {
+        api_version: 'aci/1',
+        receipt_id: id,
+        chat_id: chat,
+        model: null,
+        workload_keyset_digest: `sha256:${'0'.repeat(64)}`,
+        endpoint: '/v1/chat/completions',
+        method: 'POST',
+        served_at: 1,
+        event_log: [{ type: 'request.received', body_hash: 'x' }],
+        key_id: 'k',
+      },
+      new ReceiptKey(),
+    )
   const [mine, theirs] = [digestOf('aa'), digestOf('bb')]
   const store = (maxEntries: number) => {
     const clock = fakeClock()
@@ -295,6 +298,17 @@ describe('the receipt store', () => {
     expect(receipts.find('a', mine)).toBeNull()
     receipts.sweep()
     expect(receipts.size).toBe(0)
+  })
+
+  test('signs what nobody has asked for, and nothing twice', async () => {
+    const { receipts } = store(99)
+    const sealed = Array.from({ length: 50 }, (_, at) => receipt(`r${at}`, null))
+    for (const each of sealed) receipts.add(each, mine, null)
+    const asked = receipts.find('r7', mine)
+    expect(sealed.filter(({ isSigned }) => isSigned)).toHaveLength(1)
+    await receipts.signAll()
+    expect(sealed.every(({ isSigned }) => isSigned)).toBe(true)
+    expect(receipts.find('r7', mine)).toBe(asked)
   })
 
   test('a repeated chat id shows nobody another key’s receipt', () => {
