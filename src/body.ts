@@ -5,12 +5,12 @@ import type { Prompt } from './prompt.ts'
 import { Sensitive } from './sensitive.ts'
 
 /**
- * Reads a request body into memory of its own: slices of Node's shared pool would keep their neighbours
- * alive. Throws `body_too_large` before more than `limit` bytes are held, `bad_request` where it ends early.
+ * Reads a request body. Throws `body_too_large` before more than `limit` bytes are held, `bad_request` where it ends early.
  */
 export function readBody(request: IncomingMessage, limit: number): Promise<Prompt> {
   return new Promise((resolve, reject) => {
-    const gathered = new Gathered()
+    const expected = Number(request.headers['content-length'] ?? 0)
+    const gathered = new Gathered(expected)
     const refuse = (code: 'body_too_large' | 'bad_request'): void => {
       request.off('data', take)
       // The rest is discarded rather than left in the socket, so that the client can read the refusal.
@@ -21,7 +21,7 @@ export function readBody(request: IncomingMessage, limit: number): Promise<Promp
       if (gathered.length + chunk.length > limit) refuse('body_too_large')
       else gathered.push(chunk)
     }
-    if (Number(request.headers['content-length'] ?? 0) > limit) {
+    if (expected > limit) {
       refuse('body_too_large')
       return
     }

@@ -1,4 +1,5 @@
 import type { Route } from './config/index.ts'
+import type { CanonicalUsage } from './dialects/canonical.ts'
 import type { ModelName, RequestId } from './ids.ts'
 import type { Principal } from './keys.ts'
 import type { Logger } from './log.ts'
@@ -22,13 +23,14 @@ export interface Metered {
   readonly answer: Pick<Answer, 'end' | 'usage'>
 }
 
-const NO_COUNTS = {
-  uncachedInput: null,
-  cacheRead: null,
-  cacheWrite: null,
-  output: null,
-  reasoning: null,
-}
+/** The members of a usage record, with the names of their counters. */
+const KINDS = [
+  ['uncachedInput', 'uncached_input'],
+  ['cacheRead', 'cache_read'],
+  ['cacheWrite', 'cache_write'],
+  ['output', 'output'],
+  ['reasoning', 'reasoning'],
+] as const satisfies readonly (readonly [keyof CanonicalUsage, string])[]
 
 /**
  * Accounts for one prompt that was sent, and gives what it cost in millionths of a US dollar: null where the provider states no
@@ -40,16 +42,6 @@ export function meter({ prices, log, metrics }: Ledger, metered: Metered): numbe
   const { end, usage } = answer
   const price = prices.of(route)
   const cost = usage === null || price === null ? null : costMicroUsd(usage, price)
-  const counts =
-    usage === null
-      ? NO_COUNTS
-      : {
-          uncachedInput: usage.uncachedInput,
-          cacheRead: usage.cacheRead,
-          cacheWrite: usage.cacheWrite,
-          output: usage.output,
-          reasoning: usage.reasoning,
-        }
   log({
     event: 'prompt_metered',
     request,
@@ -58,20 +50,21 @@ export function meter({ prices, log, metrics }: Ledger, metered: Metered): numbe
     model,
     provider,
     end,
-    ...counts,
+    uncachedInput: usage?.uncachedInput ?? null,
+    cacheRead: usage?.cacheRead ?? null,
+    cacheWrite: usage?.cacheWrite ?? null,
+    output: usage?.output ?? null,
+    reasoning: usage?.reasoning ?? null,
     costMicroUsd: cost,
     priceTable: PRICES_VERSION,
   })
-  const labels = { provider, model }
-  for (const [kind, count] of Object.entries(counts)) {
-    if (count !== null)
-      metrics.add('vouchgate_tokens_total', { ...labels, kind: snake(kind) }, count)
+  if (usage !== null) {
+    for (const [member, kind] of KINDS) {
+      metrics.add('vouchgate_tokens_total', { provider, model, kind }, usage[member])
+    }
   }
   const known = cost === null ? 'unknown' : 'known'
-  metrics.add('vouchgate_prompts_metered_total', { ...labels, cost: known })
-  if (cost !== null) metrics.add('vouchgate_cost_micro_usd_total', labels, cost)
+  metrics.add('vouchgate_prompts_metered_total', { provider, model, cost: known })
+  if (cost !== null) metrics.add('vouchgate_cost_micro_usd_total', { provider, model }, cost)
   return cost
 }
-
-const snake = (name: string): string =>
-  name.replace(/[A-Z]/g, (letter) => `_${letter.toLowerCase()}`)

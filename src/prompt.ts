@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import { isObject } from './dialects/json.ts'
 import { GatewayError } from './errors.ts'
 import type { JsonValue } from '@vouchgate/attestation'
@@ -114,11 +114,13 @@ function unaddressed(body: JsonValue): JsonValue {
   return rest
 }
 
+/** One for all: without `stream` it keeps nothing between two texts. */
+const UTF8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true })
+
 /** V8 quotes the input in SyntaxError messages, so the original error is dropped, not chained. */
 function parse(bytes: Buffer): JsonValue {
   try {
-    const text = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
-    const value: JsonValue = JSON.parse(text)
+    const value: JsonValue = JSON.parse(UTF8.decode(bytes))
     return value
   } catch {
     throw new GatewayError('invalid_json')
@@ -213,7 +215,7 @@ export const bodyHash = (prompt: Prompt): string => hashLabel(expose(prompt))
 export const promptBytes = (prompt: Prompt): number => expose(prompt).length
 
 export const hashLabel = (bytes: Uint8Array): string =>
-  `sha256:${createHash('sha256').update(bytes).digest('hex')}`
+  `sha256:${hash('sha256', bytes, 'hex')}`
 
 export const isPrompt = (value: unknown): value is Prompt =>
   value instanceof Sensitive && Buffer.isBuffer(expose(value))

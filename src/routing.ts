@@ -57,6 +57,7 @@ export class Routing {
    * Providers that the client names first come first in any case.
    */
   order({ routes, access, wishes }: Plan): readonly Route[] {
+    if (routes.length === 1) return routes
     const drawn = Map.groupBy(routes, ({ priority }) => priority)
     const preferred = [...drawn]
       .toSorted(([left], [right]) => left - right)

@@ -2,10 +2,14 @@ import { isAttested, type Config, type ConfiguredPrice, type Provider } from '..
 import type { Route } from '../config/index.ts'
 import { PRICES, type Price } from './table.ts'
 
+type PricedRoute = Pick<Route, 'provider' | 'model'>
+
 /** What a model costs at a provider: what the configuration says, else the vendor's list price. */
 export class Prices {
   readonly #configured: readonly ConfiguredPrice[]
   readonly #providers: Config['providers']
+  /** Of routes that have been asked for; they are those of the configuration. */
+  readonly #known = new WeakMap<PricedRoute, Price | null>()
 
   constructor({ prices, providers }: Pick<Config, 'prices' | 'providers'>) {
     this.#configured = prices
@@ -13,7 +17,15 @@ export class Prices {
   }
 
   /** Null where nobody says. */
-  of({ provider: id, model }: Pick<Route, 'provider' | 'model'>): Price | null {
+  of(route: PricedRoute): Price | null {
+    const known = this.#known.get(route)
+    if (known !== undefined) return known
+    const price = this.#look(route)
+    this.#known.set(route, price)
+    return price
+  }
+
+  #look({ provider: id, model }: PricedRoute): Price | null {
     const configured = this.#configured.filter((entry) => entry.model === model)
     const found =
       configured.find((entry) => entry.provider === id) ??

@@ -18,7 +18,8 @@ export type Credential =
     }
 
 export interface AuthorizedRequest {
-  readonly url: URL
+  readonly origin: string
+  readonly path: string
   readonly body: Prompt
   /** Unix seconds. */
   readonly now: number
@@ -27,14 +28,14 @@ export interface AuthorizedRequest {
 /** The headers that carry a credential. A signature covers the address and the body. */
 export function authorize(
   credential: Credential,
-  { url, body, now }: AuthorizedRequest,
+  { origin, path, body, now }: AuthorizedRequest,
 ): Record<string, string> {
   if (credential.scheme === 'bearer') return bearer(credential.key)
   if (credential.scheme !== 'aws') return { [credential.scheme]: expose(credential.key) }
   const { region, accessKeyId, secretAccessKey, sessionToken } = credential
   return signAwsRequest({
     method: 'POST',
-    url,
+    url: new URL(path, origin),
     headers: { 'content-type': 'application/json' },
     body: expose(body),
     region,

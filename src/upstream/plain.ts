@@ -74,7 +74,8 @@ export class PlainUpstream implements Upstream {
       apiKey: null,
       authorize: () =>
         authorize(credential, {
-          url: new URL(path, this.#origin),
+          origin: this.#origin,
+          path,
           body: message.body,
           now: this.#clock.now(),
         }),

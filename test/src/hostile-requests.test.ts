@@ -320,13 +320,34 @@ describe('a body', () => {
 
   test('that came in pieces of any size is whole', () => {
     fc.assert(
-      fc.property(fc.array(fc.uint8Array({ maxLength: 9000 }), { maxLength: 8 }), (pieces) => {
-        const gathered = new Gathered()
-        for (const piece of pieces) gathered.push(piece)
-        expect(gathered.take()).toEqual(Buffer.concat(pieces))
-        expect(gathered.length).toBe(0)
-      }),
+      fc.property(
+        fc.array(fc.uint8Array({ maxLength: 9000 }), { maxLength: 8 }),
+        fc.integer({ min: 0, max: 40_000 }),
+        (pieces, expected) => {
+          const gathered = new Gathered(expected)
+          // Slices of memory that others use, too.
+          for (const piece of pieces) gathered.push(Buffer.from(piece))
+          expect(gathered.take()).toEqual(Buffer.concat(pieces))
+          expect(gathered.length).toBe(0)
+          gathered.push(Buffer.from('again'))
+          expect(gathered.take().toString()).toBe('again')
+        },
+      ),
     )
+  })
+
+  test('neither writes into what it was given nor keeps the memory around it', () => {
+    const gathered = new Gathered()
+    const record = Buffer.alloc(16_384, 0x61)
+    gathered.push(record.subarray(0, 10))
+    gathered.push(Buffer.from('b'))
+    expect(record.every((byte) => byte === 0x61)).toBe(true)
+    const whole = gathered.take()
+    expect(whole.toString()).toBe('aaaaaaaaaab')
+    expect(whole.buffer.byteLength).toBe(11)
+    gathered.push(record)
+    gathered.push(Buffer.from('c'))
+    expect(record.every((byte) => byte === 0x61)).toBe(true)
   })
 })
 
