@@ -170,8 +170,9 @@ function credentialOf({ headers }: FastifyRequest): string | undefined {
 }
 
 function addRoutes(app: App, context: Context): void {
+  app.decorateRequest('principal', null)
   const authenticate: onRequestHookHandler = (request, _reply, done) => {
-    context.principals.set(request.raw, context.keys.authenticate(credentialOf(request)))
+    request.principal = context.keys.authenticate(credentialOf(request))
     done()
   }
   const keyed = { onRequest: authenticate }

@@ -83,6 +83,7 @@ export class Attempt {
   /** Aborted when the client goes away, when no content has come in time, or when the whole takes too long. */
   #limit(): { readonly signal: AbortSignal; end(): void } {
     const { response, signal, leftMs } = this.#call
+    if (!this.#stream && leftMs === null) return { signal, end: () => undefined }
     const { first_token_seconds: firstToken } = this.#pipeline.config.limits
     const controller = new AbortController()
     const abort = (): void => controller.abort()

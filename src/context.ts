@@ -1,8 +1,6 @@
-import type { IncomingMessage } from 'node:http'
 import type { Pipeline } from './call.ts'
 import type { CollateralService } from './collateral.ts'
-import { GatewayError } from './errors.ts'
-import type { KeyRing, Principal } from './keys.ts'
+import type { KeyRing } from './keys.ts'
 import type { SessionStore } from './session-store.ts'
 import type { SessionFile } from './session-file.ts'
 import type { AttestedSessions } from './sessions.ts'
@@ -18,23 +16,7 @@ export interface Context extends Pipeline {
   readonly sessionFile: SessionFile | null
   readonly serving: ServingBreakers
   readonly collateral: CollateralService
-  readonly principals: Principals
   readonly running: RunningPrompts
-}
-
-/** Who asks, established before the body is read, so that nobody without a key can make us hold one. */
-export class Principals {
-  readonly #known = new WeakMap<IncomingMessage, Principal>()
-
-  set(request: IncomingMessage, principal: Principal): void {
-    this.#known.set(request, principal)
-  }
-
-  get(request: IncomingMessage): Principal {
-    const principal = this.#known.get(request)
-    if (principal === undefined) throw new GatewayError('missing_api_key')
-    return principal
-  }
 }
 
 /** The prompts being served; draining waits for them, and gives up on them at the end. */

@@ -13,7 +13,7 @@ import { buildApp, type App } from './app.ts'
 import { captureFolder } from './captures.ts'
 import { isAttested, type Config } from './config/index.ts'
 import { collateralService } from './configured-collateral.ts'
-import { Principals, RunningPrompts, type Context } from './context.ts'
+import { RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
 import { keptSessions } from './kept.ts'
 import { KeyRing } from './keys.ts'
@@ -179,8 +179,7 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const shared = { config, clock, enclave, upstreams, log, metrics, random }
   const pipeline = { ...shared, routing, tenants, receipts }
   const kept = { sessions, store, sessionFile, serving, collateral }
-  const prompts = { principals: new Principals(), running: new RunningPrompts() }
-  return { ...pipeline, ...watching(config), ...kept, ...prompts, keys }
+  return { ...pipeline, ...watching(config), ...kept, running: new RunningPrompts(), keys }
 }
 
 const watching = (config: Config) => ({

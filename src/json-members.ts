@@ -18,6 +18,7 @@ const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 const COMMA = 0x2c
 const COLON = 0x3a
+const ASCII = 0x7f
 
 const isSpace = (byte: number | undefined): boolean =>
   byte === 0x20 || byte === 0x0a || byte === 0x0d || byte === 0x09
@@ -65,9 +66,17 @@ function afterByte(bytes: Buffer, from: number, expected: number): number {
   return at + 1
 }
 
+/** Up to here a loop is faster than a call into native code. */
+const SHORT = 32
+
 /** One past the closing quote. `indexOf` is native, so long prompts cost next to nothing here. */
 function stringEnd(bytes: Buffer, start: number): number {
   if (bytes[start] !== QUOTE) throw new GatewayError('invalid_json')
+  for (let at = start + 1; at <= start + SHORT; at++) {
+    const byte = bytes[at]
+    if (byte === QUOTE) return at + 1
+    if (byte === BACKSLASH) break
+  }
   let at = start + 1
   for (;;) {
     const quote = bytes.indexOf(QUOTE, at)
@@ -81,9 +90,11 @@ function stringEnd(bytes: Buffer, start: number): number {
 
 /** Escapes are decoded: `"mod\u0065l"` is the member `model` to every parser. */
 function memberName(bytes: Buffer, start: number, end: number): string {
-  const raw = bytes.toString('utf8', start, end)
-  if (!raw.includes('\\')) return raw.slice(1, -1)
-  return parseName(raw)
+  for (let at = start; at < end; at++) {
+    const byte = bytes[at] ?? 0
+    if (byte === BACKSLASH || byte > ASCII) return parseName(bytes.toString('utf8', start, end))
+  }
+  return bytes.toString('latin1', start + 1, end - 1)
 }
 
 function parseName(raw: string): string {

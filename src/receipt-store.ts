@@ -1,6 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import type { Clock, Receipt, UnixSeconds } from '@vouchgate/attestation'
 import type { SealedReceipt } from '../enclave/index.ts'
+import { Fifo } from './fifo.ts'
 import type { CredentialDigest, SessionId } from './ids.ts'
 import { sameDigest } from './keys.ts'
 import type { SessionStore } from './session-store.ts'
@@ -23,10 +24,11 @@ export interface ReceiptStoreOptions {
 /** Signatures between which others get their turn: about a millisecond. */
 const AT_ONCE = 20
 
-/** The receipts that can still be looked up, oldest first. In memory, bounded in number and time. */
+/** The receipts that can still be looked up. In memory, bounded in number and time. */
 export class ReceiptStore {
   readonly #options: ReceiptStoreOptions
   readonly #entries = new Map<string, Entry>()
+  readonly #byAge = new Fifo<Entry>()
   /** By credential and chat id: a provider that repeats an id cannot show one client another's receipt. */
   readonly #byChat = new Map<string, string>()
 
@@ -39,7 +41,9 @@ export class ReceiptStore {
     const expiresAt = clock.now() + ttlSeconds
     if (session !== null) sessions.cite(session, expiresAt)
     const { id, chatId } = receipt
-    this.#entries.set(id, { receipt, credential, session, expiresAt })
+    const entry: Entry = { receipt, credential, session, expiresAt }
+    this.#entries.set(id, entry)
+    this.#byAge.push(entry)
     if (chatId !== null) this.#byChat.set(chatKey(credential, chatId), id)
     if (this.#entries.size > maxEntries) this.#dropOldest()
   }
@@ -58,7 +62,7 @@ export class ReceiptStore {
    */
   async signAll(): Promise<void> {
     let signed = 0
-    for (const { receipt } of [...this.#entries.values()]) {
+    for (const { receipt } of this.#byAge.all()) {
       if (receipt.isSigned) continue
       receipt.signed()
       signed += 1
@@ -69,10 +73,7 @@ export class ReceiptStore {
   /** Drops what has expired. */
   sweep(): void {
     const now = this.#options.clock.now()
-    for (const { expiresAt } of this.#entries.values()) {
-      if (expiresAt > now) return
-      this.#dropOldest()
-    }
+    while ((this.#byAge.peek()?.expiresAt ?? Infinity) <= now) this.#dropOldest()
   }
 
   get size(): number {
@@ -80,16 +81,15 @@ export class ReceiptStore {
   }
 
   #dropOldest(): void {
-    for (const [id, entry] of this.#entries) {
-      this.#entries.delete(id)
-      const { chatId } = entry.receipt
-      if (chatId !== null) {
-        const key = chatKey(entry.credential, chatId)
-        if (this.#byChat.get(key) === id) this.#byChat.delete(key)
-      }
-      if (entry.session !== null) this.#options.sessions.release(entry.session)
-      return
+    const entry = this.#byAge.shift()
+    if (entry === undefined) return
+    const { id, chatId } = entry.receipt
+    this.#entries.delete(id)
+    if (chatId !== null) {
+      const key = chatKey(entry.credential, chatId)
+      if (this.#byChat.get(key) === id) this.#byChat.delete(key)
     }
+    if (entry.session !== null) this.#options.sessions.release(entry.session)
   }
 }
 

@@ -4,6 +4,7 @@ import type { Model } from '../config/index.ts'
 import type { Context } from '../context.ts'
 import { GatewayError } from '../errors.ts'
 import { pathParameter } from './parameters.ts'
+import { principalOf } from './principal.ts'
 import { speaksAnthropic } from './dialect.ts'
 
 const modelObject = (id: string) => ({
@@ -33,14 +34,14 @@ const namesOf = ({ name, aliases }: Model): readonly string[] => [name, ...alias
 
 /** `GET /v1/models`: what this key may use, by every name, and nothing else. In Anthropic's shape for its clients. */
 export const listModels = (context: Context) => async (request: FastifyRequest) => {
-  const names = usableModels(context.config, context.principals.get(request.raw)).flatMap(namesOf)
+  const names = usableModels(context.config, principalOf(request)).flatMap(namesOf)
   if (speaksAnthropic(request)) return anthropicList(names)
   return { object: 'list', data: names.map(modelObject) }
 }
 
 /** `GET /v1/models/*`: the id may contain slashes, encoded or not. */
 export const getModel = (context: Context) => async (request: FastifyRequest) => {
-  const usable = usableModels(context.config, context.principals.get(request.raw))
+  const usable = usableModels(context.config, principalOf(request))
   const id = pathParameter(request.params, '*')
   if (!usable.flatMap(namesOf).includes(id)) throw new GatewayError('model_not_found')
   return speaksAnthropic(request) ? anthropicModel(id) : modelObject(id)

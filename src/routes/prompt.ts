@@ -7,18 +7,19 @@ import { isRequestId, newReceiptId } from '../ids.ts'
 import type { Operation } from '../operations.ts'
 import { isPrompt } from '../prompt.ts'
 import { ClientResponse } from '../response.ts'
+import { principalOf } from './principal.ts'
 
 /** A prompt route. Fastify only delivers the body; `dispatch` answers on the raw response. */
 export function answerPrompts(context: Context, operation: Operation) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
-    const { body: prompt, id: requestId, raw } = request
+    const { body: prompt, id: requestId } = request
     if (!isPrompt(prompt)) throw new GatewayError('unsupported_media_type')
     if (!isRequestId(requestId)) throw new GatewayError('internal')
     // Without a key to sign its receipt with, a prompt must not leave.
     if (context.enclave.current.notAfter <= context.clock.now()) {
       throw new GatewayError('keyset_expired')
     }
-    const principal = context.principals.get(raw)
+    const principal = principalOf(request)
     const receiptId = newReceiptId(context.random)
     const controller = new AbortController()
     const done = context.running.add(controller)

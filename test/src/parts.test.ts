@@ -6,6 +6,7 @@ import { ReceiptKey } from '../../enclave/keys.ts'
 import { consentToPlaintext, isPlaintextConsent } from '../../src/consent.ts'
 import type { Key, Model } from '../../src/config/index.ts'
 import { errorBody, GatewayError } from '../../src/errors.ts'
+import { Fifo } from '../../src/fifo.ts'
 import {
   isCredentialDigest,
   isKeyId,
@@ -256,6 +257,19 @@ test('a key ring knows a key by its digest alone', () => {
   for (const header of ['Bearer', 'Basic abc', 'Bearer a b', 'Bearer k']) {
     expect(() => ring.authenticate(header)).toThrow('not known')
   }
+})
+
+test('a queue gives what it was given, in order, whatever was taken before', () => {
+  const queue = new Fifo<number>()
+  let [pushed, taken] = [0, 0]
+  for (let round = 0; round < 400; round++) {
+    for (let more = 0; more < 20; more++) queue.push(pushed++)
+    for (let fewer = 0; fewer < 19; fewer++) expect(queue.shift()).toBe(taken++)
+    expect([queue.peek(), queue.length]).toEqual([taken, pushed - taken])
+  }
+  expect(queue.all()).toEqual(Array.from({ length: pushed - taken }, (_, at) => taken + at))
+  while (queue.length > 0) expect(queue.shift()).toBe(taken++)
+  expect(queue.shift()).toBeUndefined()
 })
 
 describe('the receipt store', () => {
