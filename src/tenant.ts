@@ -18,8 +18,8 @@ const NAMING: ReadonlySet<string> = new Set([
 export interface Tenant {
   /** Replaces what names somebody; adds a salt where one is wanted and none was sent. */
   edits(bytes: Buffer, members: readonly Member[], salted: boolean): Edit[]
-  /** The salt of the team's caches. */
-  salt(): string
+  /** Of the team's caches. */
+  readonly salt: string
 }
 
 /**
@@ -28,6 +28,8 @@ export interface Tenant {
  */
 export class TenantNames {
   readonly #secret: Uint8Array
+  /** Of the teams of the configuration. */
+  readonly #tenants = new Map<TeamName, Tenant>()
 
   /** `secret`: 32 random bytes of this start, so that names of two runs cannot be linked. */
   constructor(secret: Uint8Array) {
@@ -36,14 +38,22 @@ export class TenantNames {
   }
 
   of(team: TeamName): Tenant {
+    const known = this.#tenants.get(team)
+    if (known !== undefined) return known
+    const tenant = this.#make(team)
+    this.#tenants.set(team, tenant)
+    return tenant
+  }
+
+  #make(team: TeamName): Tenant {
     const named = (member: string, value: string): string => this.#name([member, team, value])
-    const salt = (): string => named('cache_salt', '')
+    const salt = named('cache_salt', '')
     return {
       salt,
       edits: (bytes, members, salted) => [
         ...members.flatMap((member) => replaced(bytes, member, named)),
         ...(salted && !members.some(({ name }) => name === 'cache_salt')
-          ? added(members, 'cache_salt', salt())
+          ? added(members, 'cache_salt', salt)
           : []),
       ],
     }

@@ -146,7 +146,7 @@ function converted({
   const at: Target = { ...target, model: route.model }
   const { path, headers, body: bytes } = dialect.encode(request, at)
   const salted = isSalted(call.model, provider, call.operation)
-  const body = new Sensitive(salted ? withSalt(bytes, call.tenant.salt()) : bytes)
+  const body = new Sensitive(salted ? withSalt(bytes, call.tenant.salt) : bytes)
   return {
     path,
     headers,

@@ -192,6 +192,6 @@ test('names of tenants need a secret of 32 bytes', () => {
   const names = (fill: number) => new TenantNames(new Uint8Array(32).fill(fill))
   const team = 'team'
   if (!isTeamName(team)) throw new Error('no team')
-  expect(names(1).of(team).salt()).toBe(names(1).of(team).salt())
-  expect(names(1).of(team).salt()).not.toBe(names(2).of(team).salt())
+  expect(names(1).of(team).salt).toBe(names(1).of(team).salt)
+  expect(names(1).of(team).salt).not.toBe(names(2).of(team).salt)
 })
