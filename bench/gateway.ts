@@ -5,15 +5,16 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { LoadResult, LoadTask } from './load.ts'
 import { removeFolders } from './peers.ts'
 import { SLOW_TOKENS, TOKENS } from './plain-upstream.ts'
-import { residentMiB, startLoad, stopAll } from './processes.ts'
-import { markdown, type Report } from './report.ts'
-import { startTargets, type Target } from './targets.ts'
+import { cpuMs, PINNED, residentMiB, startLoad, stopAll } from './processes.ts'
+import { markdown, type Report, type RequestRow, type StreamRow } from './report.ts'
+import { startTargets, type Asked, type Target } from './targets.ts'
 import { median } from './timing.ts'
 
 /*
- * The gateway beside the upstream alone, nginx, a bare pass-through and Portkey: requests per second and latency,
- * streams, memory, start. One run on one machine, each server in a process of its own; the rounds alternate between
- * all of them, so that noise of the machine meets each alike. Only ratios within a run mean anything.
+ * The gateway beside its upstream, nginx, a bare pass-through and Portkey: requests per second, latency, computing time,
+ * streams, memory, start. One run on one machine, each server in a process of its own on one core, which only the one that is
+ * asked uses; the rounds alternate between all of them, so that noise of the machine meets each alike. Only ratios within a
+ * run mean anything.
  *
  *   npm run bench [-- --quick] [-- --json FILE] [-- --docs]
  *
@@ -22,14 +23,15 @@ import { median } from './timing.ts'
 
 const QUICK = process.argv.includes('--quick')
 const SIZE = QUICK
-  ? { rounds: 1, ms: 300, streamRounds: 1, slow: 200, leak: 5000, leakMs: 10_000 }
-  : { rounds: 3, ms: 700, streamRounds: 3, slow: 1000, leak: 100_000, leakMs: 80_000 }
+  ? { warmMs: 2000, rounds: 1, ms: 500, streamMs: 2000, slow: 200, leak: 5000, leakMs: 10_000 }
+  : { warmMs: 5000, rounds: 3, ms: 800, streamMs: 5000, slow: 1000, leak: 100_000, leakMs: 60_000 }
 const CONNECTIONS = [1, 32, 256] as const
 const BODIES = [1000, 100_000] as const
+/** New streams per second. */
+const ARRIVALS = 100
 
 const note = (line: string): boolean => process.stderr.write(`${line}\n`)
 const loader = startLoad<LoadResult>()
-const load = (task: LoadTask): Promise<LoadResult> => loader(task)
 
 const bodyOf = (model: string, words: number, stream: boolean): string =>
   JSON.stringify({
@@ -38,14 +40,32 @@ const bodyOf = (model: string, words: number, stream: boolean): string =>
     messages: [{ role: 'user', content: 'word '.repeat(words) }],
   })
 
-const question = ({ origin, headers }: Target, body: string) => ({ origin, headers, body })
+/** Attested servers of the tests answer with as many words as they are asked. */
+const WORDS = { whole: 150, stream: TOKENS - 4, slow: SLOW_TOKENS - 4 } as const
+
+function question({ origins, models, headers }: Target, asked: Asked, words = WORDS[asked]) {
+  const body = bodyOf(models[asked], words, asked !== 'whole')
+  return { origin: origins[asked], headers, body }
+}
+
+type Measured = LoadResult & {
+  /** Microseconds of computing, of one that is asked, for each request or event. */
+  readonly cpuUs: number
+}
+
+async function load(target: Target, task: LoadTask): Promise<Measured> {
+  const before = cpuMs(target.pid)
+  const result = await loader(task)
+  return { ...result, cpuUs: (1000 * (cpuMs(target.pid) - before)) / result.count }
+}
 
 /** Compiled code and verified sessions are there when it begins to count. */
 async function warm(target: Target): Promise<void> {
-  const body = bodyOf(target.models[0], 150, false)
+  note(target.name)
+  const asked = { ...question(target, 'whole'), kind: 'requests' as const, connections: 32 }
   for (let tries = 0; tries < 20; tries++) {
     try {
-      await load({ ...question(target, body), kind: 'requests', connections: 32, ms: 500 })
+      await loader({ ...asked, ms: SIZE.warmMs })
       return
     } catch {
       await delay(250)
@@ -54,57 +74,76 @@ async function warm(target: Target): Promise<void> {
   throw new Error(`${target.name} does not answer`)
 }
 
+const named = <Row extends { readonly name: string }>(rows: readonly Row[], name: string): Row => {
+  const row = rows.find((each) => each.name === name)
+  if (row === undefined) throw new TypeError(`${name} was not measured`)
+  return row
+}
+
 async function cell(targets: readonly Target[], connections: number, bytes: number) {
-  const rounds = new Map<Target, LoadResult[]>(targets.map((target) => [target, []]))
+  const rounds = targets.map((): Measured[] => [])
   for (let round = 0; round < SIZE.rounds; round++) {
-    for (const target of targets) {
-      const body = bodyOf(target.models[0], bytes / 5 - 14, false)
-      const asked = { ...question(target, body), kind: 'requests' as const }
-      rounds.get(target)?.push(await load({ ...asked, connections, ms: SIZE.ms }))
+    for (const [at, target] of targets.entries()) {
+      const asked = question(target, 'whole', bytes / 5 - 14)
+      rounds[at]?.push(await load(target, { ...asked, kind: 'requests', connections, ms: SIZE.ms }))
     }
   }
-  const of = (target: Target, pick: (result: LoadResult) => number): number =>
-    median((rounds.get(target) ?? []).map(pick))
-  const [base] = targets
-  if (base === undefined) throw new TypeError('nothing to measure')
-  return targets.map((target) => ({
-    name: target.name,
-    connections,
-    bytes,
-    perSecond: of(target, ({ perSecond }) => perSecond),
-    ratio: of(target, ({ perSecond }) => perSecond) / of(base, ({ perSecond }) => perSecond),
-    p50: of(target, ({ p50 }) => p50),
-    addedP50: of(target, ({ p50 }) => p50) - of(base, ({ p50 }) => p50),
-    addedP99: of(target, ({ p99 }) => p99) - of(base, ({ p99 }) => p99),
-    loadBusy: of(target, ({ busy }) => busy),
-  }))
-}
-
-/** Eight streams at a time, an event each 20 ms. */
-async function streamsOf(target: Target): Promise<LoadResult> {
-  const body = bodyOf(target.models[1], TOKENS - 4, true)
-  const asked = { ...question(target, body), kind: 'streams' as const, connections: 8 }
-  await load({ ...asked, each: 1 })
-  return load({ ...asked, each: SIZE.streamRounds })
-}
-
-async function streaming(targets: readonly Target[]) {
-  const [upstream] = targets
-  if (upstream === undefined) throw new TypeError('nothing to measure')
-  const ordinary = await streamsOf(upstream)
-  const rows: Report['streams'] = []
-  for (const target of targets.slice(1)) {
-    const { name, streamsFrom } = target
-    const base = streamsFrom === null ? ordinary : await streamsOf(streamsFrom)
-    const { p50, p99, perEvent } = await streamsOf(target)
-    rows.push({
+  const rows = targets.map(({ name, against }, at) => {
+    const of = (pick: (result: Measured) => number): number => median((rounds[at] ?? []).map(pick))
+    const perSecond = of((result) => result.perSecond)
+    const [p50, p99] = [of((result) => result.p50), of((result) => result.p99)]
+    return {
       name,
-      addedFirstP50: p50 - base.p50,
-      addedFirstP99: p99 - base.p99,
-      addedPerEvent: perEvent - base.perEvent,
-    })
+      against,
+      perSecond,
+      p50,
+      p99,
+      cpuUs: of((r) => r.cpuUs),
+      busy: of((r) => r.busy),
+    }
+  })
+  return rows.map(({ name, against, perSecond, p50, p99, cpuUs, busy }): RequestRow => {
+    const [upstream, bare] = [named(rows, against.upstream), named(rows, against.bare)]
+    const isUpstream = name === against.upstream
+    return {
+      name,
+      connections,
+      bytes,
+      perSecond,
+      ofBare: isUpstream ? null : perSecond / bare.perSecond,
+      p50,
+      addedP50: isUpstream ? null : p50 - upstream.p50,
+      addedP99: isUpstream ? null : p99 - upstream.p99,
+      cpuUs,
+      generatorBusy: busy,
+    }
+  })
+}
+
+/** New streams at fixed times, an event each 20 ms. */
+async function streaming(targets: readonly Target[]): Promise<StreamRow[]> {
+  const rows: (Measured & { readonly target: Target; readonly name: string })[] = []
+  for (const target of targets) {
+    const asked = { ...question(target, 'stream'), kind: 'arrivals' as const, perSecond: ARRIVALS }
+    // More than are open at a time, where a stream lasts a second.
+    const all = { ...asked, connections: 4 * ARRIVALS }
+    await loader({ ...all, ms: SIZE.streamMs })
+    const measured = await load(target, { ...all, ms: SIZE.streamMs })
+    rows.push({ ...measured, target, name: target.name })
   }
-  return rows
+  return rows.map(({ target: { name, against }, p50, p99, cpuUs, failed }) => {
+    const upstream = named(rows, against.upstream)
+    const isUpstream = name === against.upstream
+    return {
+      name,
+      firstP50: p50,
+      firstP99: p99,
+      addedP50: isUpstream ? null : p50 - upstream.p50,
+      addedP99: isUpstream ? null : p99 - upstream.p99,
+      cpuUs: isUpstream ? null : cpuUs,
+      failed,
+    }
+  })
 }
 
 /** Memory while many slow streams are open, over what it was before. */
@@ -114,10 +153,9 @@ async function slowStreams(target: Target) {
   const watch = setInterval(() => {
     most = Math.max(most, residentMiB(target.pid))
   }, 100)
-  const body = bodyOf(target.models[2], SLOW_TOKENS - 4, true)
-  const asked = { ...question(target, body), kind: 'streams' as const }
+  const asked = { ...question(target, 'slow'), kind: 'streams' as const }
   try {
-    const { p99, failed } = await load({ ...asked, connections: SIZE.slow, each: 1 })
+    const { p99, failed } = await loader({ ...asked, connections: SIZE.slow })
     const perStreamKiB = ((most - before) * 1024) / SIZE.slow
     return { name: target.name, streams: SIZE.slow, perStreamKiB, firstP99: p99, failed }
   } finally {
@@ -127,12 +165,11 @@ async function slowStreams(target: Target) {
 
 /** Resident memory after each tenth of the requests; what leaks keeps growing. Ends early on a slow machine. */
 async function leak(target: Target) {
-  const body = bodyOf(target.models[0], 150, false)
   const steps: number[] = []
   const ends = performance.now() + SIZE.leakMs
   while (steps.length < 10 && performance.now() < ends) {
-    const asked = { ...question(target, body), kind: 'count' as const }
-    await load({ ...asked, connections: 32, requests: SIZE.leak / 10 })
+    const asked = { ...question(target, 'whole'), kind: 'count' as const }
+    await loader({ ...asked, connections: 32, requests: SIZE.leak / 10 })
     steps.push(Math.round(residentMiB(target.pid)))
   }
   return { name: target.name, requests: (steps.length * SIZE.leak) / 10, residentMiB: steps }
@@ -145,14 +182,14 @@ async function measure(): Promise<Report> {
   const before = loadavg()[0] ?? 0
   const targets = await startTargets()
   for (const target of targets) await warm(target)
-  const proxies = targets.slice(1)
+  const proxies = targets.filter(({ name, against }) => name !== against.upstream)
   const ours = proxies.filter(({ name }) => name.startsWith('Vouchgate'))
   note('streams')
   // First, while no memory is left over from anything else.
   const slow: Report['slow'] = []
   for (const target of QUICK ? ours : proxies) slow.push(await slowStreams(target))
   const streams = await streaming(targets)
-  const requests: Report['requests'] = []
+  const requests: RequestRow[] = []
   for (const bytes of BODIES) {
     for (const connections of bytes === 1000 || !QUICK ? CONNECTIONS : [32]) {
       note(`${bytes} bytes, ${connections} connections`)
@@ -167,6 +204,7 @@ async function measure(): Promise<Report> {
     commit: git('rev-parse', '--short', 'HEAD'),
     machine: `${cpus().length} × ${cpu?.model ?? 'unknown'}, Node ${process.versions.node}`,
     loadBefore: before,
+    pinned: PINNED,
     quick: QUICK,
     requests,
     streams,

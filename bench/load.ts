@@ -1,10 +1,12 @@
 import type { Socket } from 'node:net'
+import { setTimeout as delay } from 'node:timers/promises'
 import {
   closedLoop,
   openConnection,
   readStream,
   requestBytes,
   type Question,
+  type StreamTimes,
 } from './raw-client.ts'
 
 /*
@@ -16,15 +18,22 @@ export type LoadTask = Question &
   (
     | { readonly kind: 'requests'; readonly connections: number; readonly ms: number }
     | { readonly kind: 'count'; readonly connections: number; readonly requests: number }
-    | { readonly kind: 'streams'; readonly connections: number; readonly each: number }
+    | { readonly kind: 'streams'; readonly connections: number }
+    | {
+        /** A new stream at fixed times, whether or not those before have ended. */
+        readonly kind: 'arrivals'
+        readonly connections: number
+        readonly perSecond: number
+        readonly ms: number
+      }
   )
 
 export interface LoadResult {
   readonly perSecond: number
   readonly p50: number
   readonly p99: number
-  /** Milliseconds per event; of streams. */
-  readonly perEvent: number
+  /** Requests, or events of streams. */
+  readonly count: number
   /** Of one core. */
   readonly busy: number
   /** Streams that did not come to their end. */
@@ -43,7 +52,7 @@ async function sockets(origin: string, count: number): Promise<Socket[]> {
   return open
 }
 
-async function requests(task: LoadTask, open: readonly Socket[]): Promise<number[][]> {
+async function requests(task: LoadTask, open: readonly Socket[]): Promise<Taken> {
   const request = requestBytes(task)
   const taken: number[] = []
   const ends = task.kind === 'requests' ? performance.now() + task.ms : Infinity
@@ -53,40 +62,64 @@ async function requests(task: LoadTask, open: readonly Socket[]): Promise<number
     return performance.now() < ends && taken.length + open.length <= wanted
   }
   await Promise.all(open.map((socket) => closedLoop(socket, request, again)))
-  return [taken, [0]]
+  return { times: taken, count: taken.length, failed: 0 }
 }
 
-async function streams(task: LoadTask, open: readonly Socket[]): Promise<number[][]> {
-  const request = requestBytes(task)
-  const firsts: number[] = []
-  const gaps: number[] = []
-  let failed = 0
-  for (let round = 0; round < (task.kind === 'streams' ? task.each : 1); round++) {
-    for (const socket of open) socket.removeAllListeners('data')
-    const asked = await Promise.all(open.map((socket) => readStream(socket, request)))
-    const read = asked.filter((one) => one !== null)
-    failed += asked.length - read.length
-    firsts.push(...read.map(({ first }) => first))
-    gaps.push(...read.map(({ first, whole, events }) => (whole - first) / (events - 1)))
-  }
-  return [firsts, gaps, [failed]]
+interface Taken {
+  /** Milliseconds; of streams until their first event. */
+  readonly times: readonly number[]
+  readonly count: number
+  readonly failed: number
 }
+
+const takenBy = (asked: readonly (StreamTimes | null)[]): Taken => {
+  const read = asked.filter((one) => one !== null)
+  return {
+    times: read.map(({ first }) => first),
+    count: read.reduce((sum, { events }) => sum + events, 0),
+    failed: asked.length - read.length,
+  }
+}
+
+/** All at once. */
+async function streams(task: LoadTask, open: readonly Socket[]): Promise<Taken> {
+  const request = requestBytes(task)
+  return takenBy(await Promise.all(open.map((socket) => readStream(socket, request))))
+}
+
+async function arrivals(task: LoadTask, open: readonly Socket[]): Promise<Taken> {
+  if (task.kind !== 'arrivals') throw new TypeError('not arrivals')
+  const request = requestBytes(task)
+  const idle = [...open]
+  const asked: Promise<StreamTimes | null>[] = []
+  const begun = performance.now()
+  for (let number = 0; number < (task.perSecond * task.ms) / 1000; number++) {
+    const due = begun + (1000 * number) / task.perSecond
+    await delay(Math.max(0, due - performance.now()))
+    const socket = idle.shift()
+    if (socket === undefined) throw new Error('more streams at a time than connections')
+    const stream = readStream(socket, request)
+    asked.push(stream)
+    void stream.then(() => idle.push(socket))
+  }
+  return takenBy(await Promise.all(asked))
+}
+
+const KINDS = { requests, count: requests, streams, arrivals } as const
 
 async function run(task: LoadTask): Promise<LoadResult> {
   const open = await sockets(task.origin, task.connections)
   const cpu = process.cpuUsage()
   const begun = performance.now()
-  const [taken = [], gaps = [], [failed = 0] = []] = await (
-    task.kind === 'streams' ? streams : requests
-  )(task, open)
+  const { times, count, failed } = await KINDS[task.kind](task, open)
   const ms = performance.now() - begun
   const { user, system } = process.cpuUsage(cpu)
   for (const socket of open) socket.destroy()
   return {
-    perSecond: (1000 * taken.length) / ms,
-    p50: quantile(taken, 0.5),
-    p99: quantile(taken, 0.99),
-    perEvent: quantile(gaps, 0.5),
+    perSecond: (1000 * times.length) / ms,
+    p50: quantile(times, 0.5),
+    p99: quantile(times, 0.99),
+    count,
     failed,
     busy: (user + system) / 1000 / ms,
   }

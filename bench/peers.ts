@@ -36,7 +36,7 @@ export async function nginx(upstream: string): Peer {
     .join(' ')
   writeFileSync(
     file,
-    `daemon off; worker_processes 1; pid ${folder}/pid; error_log /dev/null;
+    `daemon off; master_process off; pid ${folder}/pid; error_log /dev/null;
 events { worker_connections 8192; }
 http { access_log off; ${paths} client_max_body_size 16m; client_body_buffer_size 1m;
   keepalive_requests 10000000;

@@ -1,7 +1,8 @@
-import { fork, spawn, type ChildProcess } from 'node:child_process'
+import { execFileSync, fork, spawn, type ChildProcess, type StdioOptions } from 'node:child_process'
 import { once } from 'node:events'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { createServer } from 'node:net'
+import { cpus } from 'node:os'
 import { createInterface } from 'node:readline'
 import { setTimeout as delay } from 'node:timers/promises'
 import { openConnection } from './raw-client.ts'
@@ -18,15 +19,42 @@ export interface Started<T> {
   readonly readyMs: number
 }
 
+/** What is measured has the first core to itself; everything else shares the others. */
+type Core = 'measured' | 'others'
+
+const CORES: Readonly<Record<Core, string>> = {
+  measured: '0',
+  others: cpus().length === 2 ? '1' : `1-${cpus().length - 1}`,
+}
+
+/** Whether processes can be kept to a core here. */
+export const PINNED = cpus().length > 1 && hasTaskset()
+
+function hasTaskset(): boolean {
+  try {
+    execFileSync('taskset', ['--version'], { stdio: 'ignore' })
+    return true
+  } catch {
+    return false
+  }
+}
+
+function spawnOn(core: Core, [program, ...given]: readonly string[], stdio: StdioOptions) {
+  if (program === undefined) throw new TypeError('no program')
+  const child = PINNED
+    ? spawn('taskset', ['-c', CORES[core], program, ...given], { stdio })
+    : spawn(program, given, { stdio })
+  children.push(child)
+  return child
+}
+
 /** Starts a role of `servers.ts` in a process of its own. */
 export async function startRole<T>(role: string, input: object): Promise<Started<T>> {
   const begun = performance.now()
-  const child = spawn(
-    process.execPath,
-    [CONDITIONS, fileOf('servers.ts'), role, JSON.stringify(input)],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  )
-  children.push(child)
+  const command = [process.execPath, CONDITIONS, fileOf('servers.ts'), role, JSON.stringify(input)]
+  const core = role.toLowerCase().endsWith('upstream') ? 'others' : 'measured'
+  const child = spawnOn(core, command, ['ignore', 'pipe', 'inherit'])
+  if (child.stdout === null) throw new TypeError('no output')
   const [line]: string[] = await once(createInterface({ input: child.stdout }), 'line')
   const readyMs = performance.now() - begun
   return { answer: JSON.parse(line ?? ''), pid: child.pid ?? 0, readyMs }
@@ -42,9 +70,8 @@ export async function startProgram(
   port: number,
 ): Promise<Started<{ origin: string }>> {
   const begun = performance.now()
-  const [program, ...given] = command
-  const child = spawn(program, given, { stdio: 'ignore' })
-  children.push(child)
+  const [program] = command
+  const child = spawnOn('measured', command, 'ignore')
   child.on('error', () => undefined)
   const origin = `http://127.0.0.1:${port}`
   for (;;) {
@@ -70,7 +97,11 @@ export async function freePort(): Promise<number> {
 
 /** A process of `load.ts`, which is given tasks one after another. */
 export function startLoad<Result>(): (task: object) => Promise<Result> {
-  const child = fork(fileOf('load.ts'), { execArgv: [CONDITIONS] })
+  const pinned = {
+    execPath: 'taskset',
+    execArgv: ['-c', CORES.others, process.execPath, CONDITIONS],
+  }
+  const child = fork(fileOf('load.ts'), PINNED ? pinned : { execArgv: [CONDITIONS] })
   children.push(child)
   return (task) =>
     new Promise((resolve, reject) => {
@@ -80,6 +111,16 @@ export function startLoad<Result>(): (task: object) => Promise<Result> {
       })
       child.send(task)
     })
+}
+
+/** Milliseconds of computing that a process has used, in all its threads. */
+export function cpuMs(pid: number): number {
+  const tasks = `/proc/${pid}/task`
+  const spent = readdirSync(tasks).map((task) => {
+    const [nanoseconds] = readFileSync(`${tasks}/${task}/schedstat`, 'utf8').split(' ')
+    return Number(nanoseconds)
+  })
+  return spent.reduce((sum, each) => sum + each, 0) / 1e6
 }
 
 /** Resident memory in MiB. */

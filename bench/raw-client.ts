@@ -86,40 +86,39 @@ export function closedLoop(
   })
 }
 
-/** Milliseconds from the request to the first event and to the end, and how many events came. */
+/** Milliseconds from the request to the first event with content, and how many events came. */
 export interface StreamTimes {
   readonly first: number
-  readonly whole: number
   readonly events: number
 }
 
 const DATA = Buffer.from('data: ')
+/** A role alone is no content: gateways that can fall back hold it until there is some. */
+const CONTENT = /"content":"[^"]/
 const DONE = Buffer.from('[DONE]')
 
 /** Null where it was refused, cut or took more than a minute. */
 export function readStream(socket: Socket, request: Buffer): Promise<StreamTimes | null> {
   return new Promise((resolve) => {
-    const timer = setTimeout(() => resolve(null), 60_000)
-    const fail = (): void => {
+    const end = (times: StreamTimes | null): void => {
       clearTimeout(timer)
-      resolve(null)
+      socket.off('data', take).off('close', fail).off('error', fail)
+      resolve(times)
     }
+    const fail = (): void => end(null)
+    const timer = setTimeout(fail, 60_000)
     let begins = true
     const begun = performance.now()
     let first = 0
     let events = 0
-    socket.on('data', (chunk: Buffer) => {
+    const take = (chunk: Buffer): void => {
       if (begins && !chunk.subarray(0, OK.length).equals(OK)) fail()
       begins = false
       for (let at = chunk.indexOf(DATA); at !== -1; at = chunk.indexOf(DATA, at + 1)) events++
-      const now = performance.now() - begun
-      if (first === 0 && events > 0) first = now
-      if (!chunk.includes(DONE)) return
-      clearTimeout(timer)
-      resolve({ first, whole: now, events })
-    })
-    socket.once('close', fail)
-    socket.once('error', fail)
+      if (first === 0 && CONTENT.test(chunk.toString('latin1'))) first = performance.now() - begun
+      if (chunk.includes(DONE)) end({ first, events })
+    }
+    socket.on('data', take).once('close', fail).once('error', fail)
     socket.write(request)
   })
 }

@@ -8,6 +8,7 @@ import { startGateway } from '../src/gateway.ts'
 import { startModelServer } from '../test/support/model-server.ts'
 import { newTlsIdentity } from '../test/support/pki.ts'
 import { createTeeVendor } from '../test/support/tee-vendor.ts'
+import type { PerAsked } from './targets.ts'
 
 /*
  * One server per process, so that no two of those compared share an event loop. The parent passes the role and
@@ -67,6 +68,12 @@ async function passThrough({ origin }: { origin: string }): Promise<{ origin: st
     return reply.code(statusCode).header('content-type', headers['content-type']).send(body)
   })
   return { origin: await app.listen({ host: '127.0.0.1', port: 0 }) }
+}
+
+/** Three of them in one process. */
+async function passThroughs({ whole, stream, slow }: PerAsked<string>): Promise<PerAsked<string>> {
+  const to = async (origin: string): Promise<string> => (await passThrough({ origin })).origin
+  return { whole: await to(whole), stream: await to(stream), slow: await to(slow) }
 }
 
 async function gateway(input: GatewayInput): Promise<{ origin: string; admin: string }> {
@@ -155,6 +162,7 @@ const READERS = {
   upstream: async (input: string) => upstream(JSON.parse(input)),
   plainUpstream,
   passThrough: async (input: string) => passThrough(JSON.parse(input)),
+  passThroughs: async (input: string) => passThroughs(JSON.parse(input)),
   gateway: async (input: string) => gateway(JSON.parse(input)),
   suiteGateway: async (input: string) => suiteGateway(JSON.parse(input)),
 }
