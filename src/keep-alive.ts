@@ -1,27 +1,30 @@
 const COMMENT = Buffer.from(': keep-alive\n\n')
 /** As long as the longest end of a frame. */
 const END_BYTES = 3
+const LF = 0x0a
+const CR = 0x0d
 
 /** Watches the silence of one stream. Between frames alone: a comment's empty line within one would end it early. */
 export class KeepAlive {
   readonly #timer: NodeJS.Timeout
-  /** The last bytes that were sent. */
-  #tail: Uint8Array = new Uint8Array()
+  /** The last three bytes that were sent, as one number: a slice would keep the whole chunk. */
+  #tail = 0
+  #begun = false
 
   /** Calls `send` with a comment whenever nothing was written for so long. */
   constructor(milliseconds: number, send: (comment: Buffer) => void) {
     this.#timer = setInterval(() => {
-      if (endsFrame(this.#tail)) send(COMMENT)
+      if (!this.#begun || endsFrame(this.#tail)) send(COMMENT)
     }, milliseconds)
     this.#timer.unref()
   }
 
   written(chunk: Uint8Array): void {
     this.#timer.refresh()
-    this.#tail =
-      chunk.length >= END_BYTES
-        ? chunk.subarray(-END_BYTES)
-        : Buffer.concat([this.#tail, chunk]).subarray(-END_BYTES)
+    this.#begun ||= chunk.length > 0
+    for (let at = Math.max(0, chunk.length - END_BYTES); at < chunk.length; at++) {
+      this.#tail = ((this.#tail << 8) | (chunk[at] ?? 0)) & 0xffffff
+    }
   }
 
   stop(): void {
@@ -29,8 +32,9 @@ export class KeepAlive {
   }
 }
 
-/** Nothing was sent yet, or an empty line was the last. */
-function endsFrame(tail: Uint8Array): boolean {
-  const end = Buffer.from(tail).toString('latin1')
-  return end === '' || end.endsWith('\n\n') || end.endsWith('\n\r\n') || end.endsWith('\r\r')
+/** Whether an empty line was the last. */
+function endsFrame(tail: number): boolean {
+  const [third, second, last] = [tail >> 16, (tail >> 8) & 0xff, tail & 0xff]
+  if (last === LF && second === CR) return third === LF
+  return last === second && (last === LF || last === CR)
 }

@@ -59,7 +59,9 @@ export class SseTap {
   }
 
   push(chunk: Buffer): Passed {
-    let end = lineEnd(chunk, 0)
+    // Of the two ends of lines most streams have one.
+    const cr = chunk.includes(CR)
+    let end = lineEnd(chunk, 0, cr)
     if (end === -1) return this.#hold(chunk)
     // The held part has no line end.
     const before = this.#held.length
@@ -71,7 +73,7 @@ export class SseTap {
       this.#skipping = false
       from = end + 1
       if (done) return { bytes: whole.subarray(0, from), done }
-      end = lineEnd(whole, from)
+      end = lineEnd(whole, from, cr)
     }
     const { bytes } = this.#hold(whole.subarray(from))
     const lines = whole.subarray(0, from)
@@ -116,8 +118,9 @@ export class SseTap {
   }
 }
 
-const lineEnd = (chunk: Buffer, from: number): number => {
+function lineEnd(chunk: Buffer, from: number, mayBeCr: boolean): number {
   const lf = chunk.indexOf(LF, from)
+  if (!mayBeCr) return lf
   // A lone CR ends a line too; CR LF gives an empty line more, which means nothing here.
   const cr = lf === -1 ? chunk.indexOf(CR, from) : chunk.subarray(from, lf).indexOf(CR)
   if (cr === -1) return lf
