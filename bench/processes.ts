@@ -49,9 +49,14 @@ function spawnOn(core: Core, [program, ...given]: readonly string[], stdio: Stdi
 }
 
 /** Starts a role of `servers.ts` in a process of its own. */
-export async function startRole<T>(role: string, input: object): Promise<Started<T>> {
+export async function startRole<T>(
+  role: string,
+  input: object,
+  flags: readonly string[] = [],
+): Promise<Started<T>> {
   const begun = performance.now()
-  const command = [process.execPath, CONDITIONS, fileOf('servers.ts'), role, JSON.stringify(input)]
+  const given = [fileOf('servers.ts'), role, JSON.stringify(input)]
+  const command = [process.execPath, CONDITIONS, ...flags, ...given]
   const core = role.toLowerCase().endsWith('upstream') ? 'others' : 'measured'
   const child = spawnOn(core, command, ['ignore', 'pipe', 'inherit'])
   if (child.stdout === null) throw new TypeError('no output')
@@ -127,6 +132,15 @@ export function cpuMs(pid: number): number {
 export function residentMiB(pid: number): number {
   const status = readFileSync(`/proc/${pid}/status`, 'utf8')
   return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1] ?? 0) / 1024
+}
+
+/** Stops one of them and waits until it has ended, and has written what it writes at its end. */
+export async function stopped(pid: number): Promise<void> {
+  const child = children.find((each) => each.pid === pid)
+  if (child === undefined) throw new TypeError('no such process')
+  const ended = once(child, 'exit')
+  child.kill()
+  await ended
 }
 
 export function stopAll(): void {

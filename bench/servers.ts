@@ -169,6 +169,9 @@ const READERS = {
 type Role = keyof typeof READERS
 const isRole = (name: string): name is Role => Object.hasOwn(READERS, name)
 
+// A profile is written at an exit, not at a signal.
+if (import.meta.main) process.once('SIGTERM', () => process.exit(0))
+
 const [, , role, input = '{}'] = process.argv
 if (role !== undefined && isRole(role)) {
   process.stdout.write(`${JSON.stringify(await READERS[role](input))}\n`)
