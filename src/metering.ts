@@ -36,28 +36,14 @@ const KINDS = [
  * Accounts for one prompt that was sent, and gives what it cost in millionths of a US dollar: null where the provider states no
  * counts or nobody states a price.
  */
-export function meter({ prices, log, metrics }: Ledger, metered: Metered): number | null {
-  const { request, principal, model, route, answer } = metered
+export function meter(ledger: Ledger, metered: Metered): number | null {
+  const { prices, metrics } = ledger
+  const { model, route, answer } = metered
   const { provider } = route
-  const { end, usage } = answer
+  const { usage } = answer
   const price = prices.of(route)
   const cost = usage === null || price === null ? null : costMicroUsd(usage, price)
-  log({
-    event: 'prompt_metered',
-    request,
-    key: principal.id,
-    team: principal.team,
-    model,
-    provider,
-    end,
-    uncachedInput: usage?.uncachedInput ?? null,
-    cacheRead: usage?.cacheRead ?? null,
-    cacheWrite: usage?.cacheWrite ?? null,
-    output: usage?.output ?? null,
-    reasoning: usage?.reasoning ?? null,
-    costMicroUsd: cost,
-    priceTable: PRICES_VERSION,
-  })
+  noteCost(ledger, metered, cost)
   if (usage !== null) {
     for (const [member, kind] of KINDS) {
       metrics.add('vouchgate_tokens_total', { provider, model, kind }, usage[member])
@@ -67,4 +53,25 @@ export function meter({ prices, log, metrics }: Ledger, metered: Metered): numbe
   metrics.add('vouchgate_prompts_metered_total', { provider, model, cost: known })
   if (cost !== null) metrics.add('vouchgate_cost_micro_usd_total', { provider, model }, cost)
   return cost
+}
+
+function noteCost({ log }: Ledger, metered: Metered, cost: number | null): void {
+  const { request, principal, model, route, answer } = metered
+  const { end, usage } = answer
+  log({
+    event: 'prompt_metered',
+    request,
+    key: principal.id,
+    team: principal.team,
+    model,
+    provider: route.provider,
+    end,
+    uncachedInput: usage?.uncachedInput ?? null,
+    cacheRead: usage?.cacheRead ?? null,
+    cacheWrite: usage?.cacheWrite ?? null,
+    output: usage?.output ?? null,
+    reasoning: usage?.reasoning ?? null,
+    costMicroUsd: cost,
+    priceTable: PRICES_VERSION,
+  })
 }

@@ -214,8 +214,7 @@ export const bodyHash = (prompt: Prompt): string => hashLabel(expose(prompt))
 
 export const promptBytes = (prompt: Prompt): number => expose(prompt).length
 
-export const hashLabel = (bytes: Uint8Array): string =>
-  `sha256:${hash('sha256', bytes, 'hex')}`
+export const hashLabel = (bytes: Uint8Array): string => `sha256:${hash('sha256', bytes, 'hex')}`
 
 export const isPrompt = (value: unknown): value is Prompt =>
   value instanceof Sensitive && Buffer.isBuffer(expose(value))
