@@ -141,8 +141,10 @@ async function main(): Promise<void> {
   // Only the gateway's own user may ask for quotes: whoever can obtain one over chosen report data can pass for us.
   process.umask(0o177)
   const source = configfsTsmSource(given.tsmRoot === null ? {} : { root: given.tsmRoot })
-  const server = await startQuoteAgent({ socketPath: given.socket, source })
-  process.once('SIGTERM', () => server.close())
+  const starting = startQuoteAgent({ socketPath: given.socket, source })
+  // Before it listens: whoever sees the socket may end it.
+  process.once('SIGTERM', () => void starting.then((server) => server.close()))
+  await starting
 }
 
 if (import.meta.main) await main()
