@@ -22,7 +22,7 @@ export async function dispatch(pipeline: Pipeline, call: PromptCall): Promise<vo
     const admission = admit(pipeline.config, call.principal, shape)
     call.admitted(admission.model)
     // The routes to try, all of that class.
-    const planned = plan(shape, admission)
+    const planned = plan(shape, admission, pipeline.prices)
     call.receipt.planned(planned.required)
     call.keepAlive(shape.stream)
     // Session, channel, send, relay; the receipt is sealed before the last byte leaves.

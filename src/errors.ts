@@ -24,7 +24,7 @@ const ERRORS = {
   invalid_constraint: invalid(400, 'the aci_ members of provider are not valid'),
   invalid_preference: invalid(
     400,
-    'provider has a member that is not known here or not valid; known: order, only, ignore, allow_fallbacks, sort and the aci_ members',
+    'provider has a member that is not known here or not valid; known: order, only, ignore, allow_fallbacks, sort, max_price and the aci_ members',
   ),
   no_allowed_provider: invalid(
     404,

@@ -174,12 +174,15 @@ async function buildContext(options: GatewayOptions, enclave: Enclave): Promise<
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
   const times = new RouteTimes(() => performance.now())
-  const routing = new Routing({ sessions, serving, times, random: options.draw ?? Math.random })
+  const watched = watching(config)
+  const { prices } = watched
+  const draw = options.draw ?? Math.random
+  const routing = new Routing({ sessions, serving, times, prices, random: draw })
   const tenants = new TenantNames(random(32))
   const shared = { config, clock, enclave, upstreams, log, metrics, random }
   const pipeline = { ...shared, routing, tenants, receipts }
   const kept = { sessions, store, sessionFile, serving, collateral }
-  return { ...pipeline, ...watching(config), ...kept, running: new RunningPrompts(), keys }
+  return { ...pipeline, ...watched, ...kept, running: new RunningPrompts(), keys }
 }
 
 const watching = (config: Config) => ({

@@ -10,6 +10,14 @@ export interface Preferences {
   /** False: one route is tried and no other. */
   readonly fallbacks: boolean
   readonly sort: Sort | null
+  /** Null for any, known or not. */
+  readonly maxPrice: MaxPrice | null
+}
+
+/** US dollars for a million tokens, each inclusive; `Infinity` where one is not bounded. */
+export interface MaxPrice {
+  readonly prompt: number
+  readonly completion: number
 }
 
 const SORTS = ['price', 'latency', 'throughput'] as const
@@ -21,6 +29,7 @@ export const NO_PREFERENCES: Preferences = {
   ignore: new Set(),
   fallbacks: true,
   sort: null,
+  maxPrice: null,
 }
 
 const MAX_NAMED = 64
@@ -31,7 +40,8 @@ const MAX_NAME = 64
  * Throws `invalid_preference`: a wish that is not known must not be passed over, since the client believes that it holds.
  */
 export function readPreferences(members: Readonly<Record<string, unknown>>): Preferences {
-  const { order, only, ignore, allow_fallbacks: fallbacks = true, sort = null, ...rest } = members
+  const { order, only, ignore, allow_fallbacks: fallbacks = true, sort = null, ...others } = members
+  const { max_price: maxPrice, ...rest } = others
   if (Object.keys(rest).length > 0) throw new GatewayError('invalid_preference')
   if (typeof fallbacks !== 'boolean') throw new GatewayError('invalid_preference')
   return {
@@ -40,6 +50,7 @@ export function readPreferences(members: Readonly<Record<string, unknown>>): Pre
     ignore: new Set(names(ignore)),
     fallbacks,
     sort: sortOf(sort),
+    maxPrice: maxPriceOf(maxPrice),
   }
 }
 
@@ -61,4 +72,19 @@ function sortOf(value: unknown): Sort | null {
   const known = SORTS.find((sort) => sort === value)
   if (known === undefined) throw new GatewayError('invalid_preference')
   return known
+}
+
+/** A bound that is not known, like OpenRouter's `request`, would not be kept; an object without any bounds nothing. */
+function maxPriceOf(value: unknown): MaxPrice | null {
+  if (value === undefined) return null
+  if (typeof value !== 'object' || value === null) throw new GatewayError('invalid_preference')
+  const bounds = Object.entries(value)
+  if (bounds.length === 0) throw new GatewayError('invalid_preference')
+  const bound = { prompt: Infinity, completion: Infinity }
+  for (const [name, usd] of bounds) {
+    if (name !== 'prompt' && name !== 'completion') throw new GatewayError('invalid_preference')
+    if (typeof usd !== 'number' || !(usd >= 0)) throw new GatewayError('invalid_preference')
+    bound[name] = usd
+  }
+  return bound
 }

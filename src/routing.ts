@@ -4,6 +4,7 @@ import { GatewayError } from './errors.ts'
 import type { ProviderId, SessionId } from './ids.ts'
 import type { Plan, Wishes } from './plan.ts'
 import type { RouteTimes } from './route-times.ts'
+import type { Price } from './prices/table.ts'
 import type { ProviderState } from './session-slot.ts'
 import type { Pass } from './upstream/serving.ts'
 import type { Access } from './upstream/upstream.ts'
@@ -22,10 +23,15 @@ interface KnownServing {
   waitSeconds(route: Route): number
 }
 
+interface KnownPrices {
+  of(route: Route): Price | null
+}
+
 export interface RoutingOptions {
   readonly sessions: KnownSessions
   readonly serving: KnownServing
   readonly times: RouteTimes
+  readonly prices: KnownPrices
   /** Uniform in [0, 1). */
   readonly random: () => number
 }
@@ -69,9 +75,10 @@ export class Routing {
   }
 
   #within(equal: readonly Route[], { sticky, sort }: Wishes): readonly Route[] {
-    const { random, times } = this.#options
+    const { random, times, prices } = this.#options
     const drawn = sticky === null ? permuted(equal, random) : rendezvous(equal, sticky)
-    // Unknown ones come first, or they would stay unknown. Prices are not looked at.
+    if (sort === 'price') return ascending(drawn, (route) => perToken(prices.of(route)))
+    // Unknown ones come first, or they would stay unknown.
     if (sort === 'latency') return ascending(drawn, (route) => times.firstByteMs(route) ?? 0)
     if (sort === 'throughput') return ascending(drawn, (route) => -(times.rate(route) ?? Infinity))
     return drawn
@@ -89,6 +96,10 @@ export class Routing {
     return STANDING[sessions.state(route.provider).state]
   }
 }
+
+/** One measure of two prices: a token in and a token out. What has no known price comes last, since asking tells none. */
+const perToken = (price: Price | null): number =>
+  price === null ? Infinity : price.input + price.output
 
 const ascending = (routes: readonly Route[], by: (route: Route) => number): readonly Route[] =>
   routes.toSorted((left, right) => {

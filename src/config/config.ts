@@ -59,8 +59,8 @@ export interface Model {
   /** Other names that clients may ask for it by. */
   readonly aliases: readonly ModelName[]
   readonly confidentiality: Confidentiality
-  /** Among routes of one priority: drawn by weight, or the one that answered soonest of late. */
-  readonly order: 'weighted' | 'latency'
+  /** Among routes of one priority: drawn by weight, the one that answered soonest of late, or the cheapest. */
+  readonly order: 'weighted' | 'latency' | 'cost'
   /** `key`: the draw among routes of one priority comes out the same for one key. */
   readonly sticky: 'none' | 'key'
   /** Whether frames of streams are filled up, so that their sizes do not give token lengths away. */

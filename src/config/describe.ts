@@ -1,5 +1,6 @@
 import { isAttested } from './config.ts'
 import type { Config, Model, Provider, Route } from './config.ts'
+import { Prices } from '../prices/prices.ts'
 import { describeDemands } from './describe-provider.ts'
 
 const CONFIGFS_NEEDS_AGENT =
@@ -30,7 +31,7 @@ export function describeConfig(config: Config): string[] {
       ? 'Refuses to start where the self-check finds that the process could retain prompts.'
       : 'UNPROVEN: starts even where the self-check fails; what it found is attested for clients to judge.',
     ...[...config.providers.values()].flatMap(describeProvider),
-    ...[...config.models.values()].flatMap(describeModel),
+    ...[...config.models.values()].flatMap((model) => describeModel(model, new Prices(config))),
     ...config.keys.map(
       ({ id, team, models, plainModels }) =>
         `Key ${id} of team ${team} may use ${models === '*' ? 'every model' : [...models].join(', ')}` +
@@ -80,12 +81,13 @@ function describeProvider(provider: Provider): string[] {
   ]
 }
 
-function describeModel(model: Model): string[] {
+function describeModel(model: Model, prices: Prices): string[] {
   const { name, aliases, confidentiality, padding, cacheSalt } = model
   const attested = confidentiality === 'attested'
   return [
     describeRoutes(model),
     ...(aliases.length === 0 ? [] : [`Model ${name} can be asked for as ${aliases.join(', ')}.`]),
+    ...describeUnpriced(model, prices),
     ...(attested && !padding
       ? [`Model ${name}: UNPROVEN, sizes of frames give the lengths of tokens away.`]
       : []),
@@ -95,16 +97,27 @@ function describeModel(model: Model): string[] {
   ]
 }
 
+/** Routes whose price nobody states are asked last where the cheapest is wanted. */
+function describeUnpriced({ name, order, routes }: Model, prices: Prices): string[] {
+  const unpriced = routes.filter((route) => prices.of(route) === null)
+  if (order !== 'cost' || unpriced.length === 0) return []
+  const providers = unpriced.map(({ provider }) => provider).join(', ')
+  return [`Model ${name}: no price is known at ${providers}, which comes after the others.`]
+}
+
+const ORDERS: Readonly<Record<Model['order'], readonly string[]>> = {
+  weighted: [],
+  latency: ['the soonest first'],
+  cost: ['the cheapest first'],
+}
+
 function describeRoutes({ name, confidentiality, routes, order: by, sticky }: Model): string {
   const priorities = Map.groupBy(routes, ({ priority }) => priority)
   const order = [...priorities]
     .toSorted(([left], [right]) => left - right)
     .map(([, equal]) => describeEqual(equal))
     .join(', then ')
-  const how = [
-    ...(by === 'latency' ? ['the soonest first'] : []),
-    ...(sticky === 'key' ? ['the same for one key'] : []),
-  ]
+  const how = [...ORDERS[by], ...(sticky === 'key' ? ['the same for one key'] : [])]
   const routed = how.length === 0 ? order : `${order} (${how.join(', ')})`
   return confidentiality === 'attested'
     ? `Model ${name} is served by verified TEEs alone: ${routed}.`

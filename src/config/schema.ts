@@ -207,7 +207,7 @@ const model = z.strictObject({
   name: modelName,
   aliases: z.array(modelName).max(64).default([]),
   confidentiality: z.enum(['attested', 'plain']),
-  order: z.enum(['weighted', 'latency']).default('weighted'),
+  order: z.enum(['weighted', 'latency', 'cost']).default('weighted'),
   sticky: z.enum(['none', 'key']).default('none'),
   padding: z.enum(['on', 'off']).optional(),
   cache_salt: z.enum(['on', 'off']).default('on'),

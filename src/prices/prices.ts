@@ -1,5 +1,10 @@
-import { isAttested, type Config, type ConfiguredPrice, type Provider } from '../config/index.ts'
-import type { Route } from '../config/index.ts'
+import {
+  isAttested,
+  type Config,
+  type ConfiguredPrice,
+  type Provider,
+  type Route,
+} from '../config/config.ts'
 import { PRICES, type Price } from './table.ts'
 
 type PricedRoute = Pick<Route, 'provider' | 'model'>

@@ -1,6 +1,6 @@
 import { createServer } from 'node:http'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { ConfigError, type ConfigProblem } from '../../src/config/index.ts'
+import { ConfigError, describeConfig, type ConfigProblem } from '../../src/config/index.ts'
 import type { CanonicalUsage } from '../../src/dialects/canonical.ts'
 import { costMicroUsd, usdText } from '../../src/prices/cost.ts'
 import { Prices } from '../../src/prices/prices.ts'
@@ -184,6 +184,16 @@ describe('the price of a model at a provider', () => {
     }
     expect(problems.map((problem) => problem.path)).toEqual([path])
   })
+})
+
+test('config check says that the cheapest comes first, and whose price is not known', () => {
+  const cheapest = file([priceEntry({ provider: 'other' })])
+  const models = cheapest.models.map((entry) => ({ ...entry, order: 'cost' }))
+  const sentences = describeConfig(readConfig({ ...cheapest, models })).join('\n')
+  expect(sentences).toContain('own (weight 1), other (weight 1) (the cheapest first).')
+  expect(sentences).toContain('of-nobody-here: no price is known at own, other, which')
+  expect(sentences).not.toContain('claude-opus-5-here: no price')
+  expect(describeConfig(readConfig(cheapest)).join('\n')).not.toContain('no price is known')
 })
 
 describe('the record of tokens is disjoint', () => {

@@ -13,6 +13,13 @@ import {
   type World,
 } from './harness.ts'
 
+const priced = (provider: string, input: number, output: number) => ({
+  model: 'test-model',
+  provider,
+  input_per_million_usd: input,
+  output_per_million_usd: output,
+})
+
 const OTHER_TEAM = 'vg-test-key-of-another-team'
 
 let world: World
@@ -24,6 +31,7 @@ beforeAll(async () => {
         first_token_seconds: 3,
         retry_budget_seconds: 1,
       })
+      Object.assign(file, { prices: [priced('tee', 3, 15), priced('tee-backup', 1, 20)] })
       for (const model of file.models) {
         if (model.name === 'ordinary-resilient') {
           Object.assign(model, { aliases: ['gpt', 'vendor/gpt'] })
@@ -47,6 +55,12 @@ beforeAll(async () => {
           confidentiality: 'plain',
           order: 'latency',
           routes: ['plain', 'plain-backup'].map((provider) => ({ provider, model: 'q' })),
+        },
+        {
+          name: 'cheap',
+          confidentiality: 'attested',
+          order: 'cost',
+          routes: ['tee-backup', 'tee'].map((provider) => ({ provider, model: 'test-model' })),
         },
         {
           name: 'sticky',
@@ -172,6 +186,9 @@ describe('preferences under provider', () => {
     [{ ignore: ['tee'] }, 'tee-backup'],
     [{ only: ['tee', 'plain'], aci_verified: true }, 'tee'],
     [{ sort: 'price' }, 'tee'],
+    [{ max_price: { prompt: 1 } }, 'tee-backup'],
+    [{ max_price: { completion: 15 } }, 'tee'],
+    [{ max_price: { prompt: 3, completion: 20 }, order: ['tee-backup'] }, 'tee-backup'],
     [{}, 'tee'],
     [null, 'tee'],
   ])('%j is answered by %s, and not forwarded', async (provider, expected) => {
@@ -189,6 +206,12 @@ describe('preferences under provider', () => {
     [{ ignore: null }],
     [{ allow_fallbacks: 'no' }],
     [{ sort: 'best' }],
+    [{ max_price: 1 }],
+    [{ max_price: null }],
+    [{ max_price: {} }],
+    [{ max_price: { prompt: '1' } }],
+    [{ max_price: { prompt: -1 } }],
+    [{ max_price: { prompt: 1, request: 0 } }],
     ['tee'],
     [['tee']],
     [7],
@@ -205,6 +228,7 @@ describe('preferences under provider', () => {
     [{ only: [] }],
     [{ ignore: ['tee', 'tee-backup'] }],
     [{ only: ['tee'], ignore: ['tee'] }],
+    [{ max_price: { prompt: 2.9, completion: 19.9 } }],
   ])('%j leaves nothing: no route is ever added', async (provider) => {
     const answer = await ask(provider)
     expect([answer.status, answer.at('error.code')]).toEqual([404, 'no_allowed_provider'])
@@ -272,6 +296,21 @@ describe('attempts', () => {
     await expect(asking).rejects.toThrow(/abort/i)
     await expect.poll(() => world.logs.join('')).toContain('"end":"client_abort"')
     expect(world.plain.requests).toHaveLength(1)
+  })
+})
+
+describe('an order by cost', () => {
+  test('asks the cheapest, unless the client sorts otherwise', async () => {
+    expect(attempts(await world.chat(prompt('cheap')))).toBe('tee:ok')
+    const preferred = prompt('cheap', { provider: { order: ['tee-backup'] } })
+    expect(attempts(await world.chat(preferred))).toBe('tee-backup:ok')
+  })
+
+  test('and a price that nobody knows is over every bound', async () => {
+    const bounded = prompt('ordinary', { provider: { max_price: { prompt: 1_000_000 } } })
+    const answer = await world.chat(bounded)
+    expect([answer.status, answer.at('error.code')]).toEqual([404, 'no_allowed_provider'])
+    expect(world.plain.requests).toEqual([])
   })
 })
 

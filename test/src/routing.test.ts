@@ -44,6 +44,8 @@ const standing = (state: ProviderState['state']): ProviderState => ({
   breaker: 'closed',
 })
 
+const UNCACHED = { cacheRead: null, cacheWrite: null, cacheWriteHour: null }
+
 const NO_WISHES: Wishes = { first: [], sort: null, sticky: null, fallbacks: true }
 
 interface Given {
@@ -52,6 +54,8 @@ interface Given {
   readonly draws?: readonly number[]
   /** By which the clock of measurements moves on whenever it is looked at. */
   readonly stepMs?: number
+  /** US dollars by provider: of input and of output. */
+  readonly prices?: Readonly<Record<string, readonly [number, number]>>
 }
 
 function routing(given: Given = {}) {
@@ -66,6 +70,12 @@ function routing(given: Given = {}) {
     },
     serving,
     times,
+    prices: {
+      of: ({ provider }) => {
+        const [input, output] = given.prices?.[provider] ?? []
+        return input === undefined || output === undefined ? null : { ...UNCACHED, input, output }
+      },
+    },
     random: () => given.draws?.[draw++] ?? 0,
   })
   const wished = (routes: readonly Route[], wishes: Partial<Wishes>) =>
@@ -224,8 +234,21 @@ describe('what is wished of the order', () => {
     expect(wished([a, b], { sort: 'throughput' })).toEqual(['b', 'a'])
   })
 
-  test('no price is known, so that price changes nothing', () => {
-    expect(routing().wished([a, b], { sort: 'price' })).toEqual(['a', 'b'])
+  test('price puts the cheapest first by input and output together, unknown ones last', () => {
+    const { wished } = routing({ prices: { b: [1, 9], c: [4, 5] } })
+    expect(wished([a, b, c], { sort: 'price' })).toEqual(['c', 'b', 'a'])
+  })
+
+  test('equal or unknown prices leave the draw as it is', () => {
+    const prices = { a: [1, 2], b: [2, 1] } as const
+    const [d, e] = [route('d'), route('e')]
+    const { wished } = routing({ prices, draws: [0.9, 0.9, 0.9, 0] })
+    expect(wished([d, e, a, b], { sort: 'price' })).toEqual(['b', 'a', 'e', 'd'])
+  })
+
+  test('a cheap route that is left alone still comes last', () => {
+    const { wished } = routing({ prices: { a: [1, 1], b: [2, 2] }, states: { a: 'refused' } })
+    expect(wished([a, b], { sort: 'price' })).toEqual(['b', 'a'])
   })
 
   test('a sort stays within a priority', () => {
