@@ -1,5 +1,5 @@
 import type { Command } from 'commander'
-import type { Policy } from '@vouchgate/attestation'
+import type { Clock, Policy } from '@vouchgate/attestation'
 import {
   fileCollateral,
   INTEL_PCS_URL,
@@ -46,13 +46,13 @@ export const withGatewayOptions = (command: Command): Command =>
 
 const COLLATERAL_TIMEOUT_MS = 20_000
 
-export function collateralSource({
-  collateral,
-  pcs = INTEL_PCS_URL,
-}: GatewayOptions): CollateralSource {
+export function collateralSource(
+  { collateral, pcs = INTEL_PCS_URL }: GatewayOptions,
+  clock: Clock,
+): CollateralSource {
   if (collateral !== undefined) return fileCollateral(collateral)
   if (URL.parse(pcs) === null) throw new CliError('url_malformed')
-  return pcsCollateral({ baseUrl: pcs, timeoutMs: COLLATERAL_TIMEOUT_MS })
+  return pcsCollateral({ baseUrl: pcs, timeoutMs: COLLATERAL_TIMEOUT_MS, clock })
 }
 
 /** Without a policy there is no question to answer: "is it genuine?" alone has to be asked by name. */

@@ -6,12 +6,12 @@ import {
   parseCollateral,
   parseJson,
   pcsRoutes,
+  type Clock,
   type Collateral,
   type CollateralKey,
   type PcsAnswer,
 } from '@vouchgate/attestation'
 import { createReadStream } from 'node:fs'
-import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'undici'
 import { discard, readBounded } from './bounded.ts'
 import { ChannelError, type ChannelErrorCode } from './errors.ts'
@@ -40,6 +40,8 @@ export interface PcsOptions {
   /** Default Intel's host for Intel's service, the mirror's own path for any other. */
   readonly rootCrlUrl?: string | undefined
   readonly timeoutMs: number
+  /** By which a date is a wait, where the service gives one. */
+  readonly clock: Clock
 }
 
 /**
@@ -47,18 +49,19 @@ export interface PcsOptions {
  * at once. Rejects with `ChannelError`, or `EvidenceError` where an answer cannot be read.
  */
 export function pcsFetch(options: PcsOptions): CollateralFetch {
-  const { timeoutMs } = options
+  const { timeoutMs, clock } = options
   const base = options.baseUrl.replace(/\/+$/, '')
   const fallback = base === INTEL_PCS_URL ? INTEL_ROOT_CRL_URL : base + MIRROR_ROOT_CRL_PATH
   const rootCrlUrl = options.rootCrlUrl ?? fallback
   return async (key) => {
     const routes = pcsRoutes(key)
     const signal = AbortSignal.timeout(timeoutMs)
+    const ask = (url: string, expected: Expected) => fetchDocument(url, { signal, clock }, expected)
     const [tcb, qeIdentity, pckCrl, rootCrl] = await Promise.all([
-      fetchDocument(base + routes.tcb, signal, { header: ISSUER_CHAIN_HEADERS.tcb, byFmspc: true }),
-      fetchDocument(base + routes.qeIdentity, signal, { header: ISSUER_CHAIN_HEADERS.qeIdentity }),
-      fetchDocument(base + routes.pckCrl, signal, { header: ISSUER_CHAIN_HEADERS.pckCrl }),
-      fetchDocument(rootCrlUrl, signal, {}),
+      ask(base + routes.tcb, { header: ISSUER_CHAIN_HEADERS.tcb, byFmspc: true }),
+      ask(base + routes.qeIdentity, { header: ISSUER_CHAIN_HEADERS.qeIdentity }),
+      ask(base + routes.pckCrl, { header: ISSUER_CHAIN_HEADERS.pckCrl }),
+      ask(rootCrlUrl, {}),
     ])
     return assembleCollateral({ tcb, qeIdentity, pckCrl, rootCrl: rootCrl.body })
   }
@@ -68,6 +71,11 @@ export function pcsFetch(options: PcsOptions): CollateralFetch {
 export function pcsCollateral(options: PcsOptions): CollateralSource {
   const fetch = pcsFetch(options)
   return async (quote) => fetch(await collateralKey(quote))
+}
+
+interface Asking {
+  readonly signal: AbortSignal
+  readonly clock: Clock
 }
 
 interface Expected {
@@ -80,7 +88,7 @@ interface Expected {
 /** undici's errors carry the URL, so they are dropped. */
 async function fetchDocument(
   url: string,
-  signal: AbortSignal,
+  { signal, clock }: Asking,
   expected: Expected,
 ): Promise<PcsAnswer> {
   try {
@@ -88,7 +96,7 @@ async function fetchDocument(
     const issuerChain = expected.header === undefined ? '' : headers[expected.header]
     if (statusCode !== 200 || typeof issuerChain !== 'string') {
       discard(body)
-      throw statusError(statusCode, headers, expected)
+      throw statusError(statusCode, retryAfter(headers, clock.now()), expected)
     }
     const document = await readBounded(body, MAX_DOCUMENT)
     if (document === null) throw new ChannelError('collateral_too_large')
@@ -106,13 +114,13 @@ const STATUSES: Readonly<Record<number, ChannelErrorCode>> = {
 
 function statusError(
   status: number,
-  headers: IncomingHttpHeaders,
+  retryAfterSeconds: number | null,
   { byFmspc = false }: Expected,
 ): ChannelError {
   const unknown = byFmspc && (status === 400 || status === 404)
   if (unknown) return new ChannelError('collateral_platform_unknown')
   const other = status >= 500 ? 'collateral_service_failed' : 'collateral_unavailable'
-  return new ChannelError(STATUSES[status] ?? other, retryAfter(headers))
+  return new ChannelError(STATUSES[status] ?? other, retryAfterSeconds)
 }
 
 /** Collateral that was fetched before, as one JSON document. Its age is judged with the quote. */

@@ -1,4 +1,4 @@
-import type { Bytes } from '@vouchgate/attestation'
+import type { Bytes, Clock } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { TLSSocket } from 'node:tls'
 import { Client, request, type Dispatcher } from 'undici'
@@ -41,7 +41,7 @@ export type EvidenceFetch = (request: EvidenceRequest) => Promise<EvidenceAnswer
  * With a second one, the key that was seen and the service that answered could be two parties.
  */
 export const attestedFetch =
-  (timeoutMs: number): EvidenceFetch =>
+  (timeoutMs: number, clock: Clock): EvidenceFetch =>
   async (asked) => {
     const url = requireOrigin(asked.origin)
     const signal = AbortSignal.timeout(timeoutMs)
@@ -55,7 +55,7 @@ export const attestedFetch =
         signal,
         ...method(shownTo(socket, asked)),
       })
-      return { ...(await read(answer, asked.maxBytes)), spkiSha256 }
+      return { ...(await read(answer, asked.maxBytes, clock)), spkiSha256 }
     } catch (error) {
       throw failure(error, signal)
     } finally {
@@ -76,29 +76,33 @@ function shownTo(socket: TLSSocket, asked: EvidenceRequest): EvidenceRequest {
 
 /** From a service that vouches for what it serves by signatures, or that only hints: Web PKI is enough. */
 export const webFetch =
-  (timeoutMs: number): EvidenceFetch =>
+  (timeoutMs: number, clock: Clock): EvidenceFetch =>
   async (asked) => {
     requireOrigin(asked.origin)
-    return fetchFrom(asked, timeoutMs)
+    return fetchFrom(asked, timeoutMs, clock)
   }
 
 /** The same, from where the configuration says that a service is: http that does not leave the machine is allowed. */
 export const configuredFetch =
-  (timeoutMs: number): EvidenceFetch =>
+  (timeoutMs: number, clock: Clock): EvidenceFetch =>
   async (asked) => {
     const url = URL.parse(asked.origin)
     const local = url?.protocol === 'http:' && LOOPBACK.has(url.hostname)
     if (!local || url.origin !== asked.origin) requireOrigin(asked.origin)
-    return fetchFrom(asked, timeoutMs)
+    return fetchFrom(asked, timeoutMs, clock)
   }
 
 const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
-async function fetchFrom(asked: EvidenceRequest, timeoutMs: number): Promise<EvidenceAnswer> {
+async function fetchFrom(
+  asked: EvidenceRequest,
+  timeoutMs: number,
+  clock: Clock,
+): Promise<EvidenceAnswer> {
   const signal = AbortSignal.timeout(asked.timeoutMs ?? timeoutMs)
   try {
     const answer = await request(asked.origin + asked.path, { signal, ...method(asked) })
-    return { ...(await read(answer, asked.maxBytes)), spkiSha256: null }
+    return { ...(await read(answer, asked.maxBytes, clock)), spkiSha256: null }
   } catch (error) {
     throw failure(error, signal)
   }
@@ -113,11 +117,12 @@ const method = ({ headers = {}, body }: EvidenceRequest) => ({
 async function read(
   { statusCode, headers, body }: Dispatcher.ResponseData,
   maxBytes: number,
+  clock: Clock,
 ): Promise<Omit<EvidenceAnswer, 'spkiSha256'>> {
   if (statusCode !== 200) {
     discard(body)
     const code = statusCode === 429 ? 'report_rate_limited' : 'report_unavailable'
-    throw new ChannelError(code, retryAfter(headers))
+    throw new ChannelError(code, retryAfter(headers, clock.now()))
   }
   const bytes = await readBounded(body, maxBytes)
   if (bytes === null) throw new ChannelError('report_too_large')

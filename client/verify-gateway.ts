@@ -52,7 +52,7 @@ export async function verifyGateway(url: string, options: VerifyOptions): Promis
   const { policy, pcs, clock, recorder, timeoutMs = DEFAULT_VERIFY_TIMEOUT_MS } = options
   if (policy === DEFAULT_POLICY) throw new TypeError('a policy must name a workload, or `any`')
   const nonce = toHex(randomBytes(32))
-  const fetch = attestedFetch(timeoutMs)
+  const fetch = attestedFetch(timeoutMs, clock)
   const evidence = await collectAci({
     origin: originOf(url),
     nonce,

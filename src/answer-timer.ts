@@ -1,23 +1,27 @@
+import type { Clock } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
 import type { Route } from './config/index.ts'
 import type { RouteTimes } from './route-times.ts'
+import { withWait } from './upstream/classify.ts'
 import type { ResponseSink } from './upstream/send.ts'
 
 /** Of shorter answers a rate says nothing. */
 const MIN_MS = 20
 
-/** Notes when an answer begins and how much there is of it, on its way to `sink`. */
+/** Notes when an answer begins, how much there is of it and when to come again, on its way to `sink`. */
 export class AnswerTimer implements ResponseSink {
   readonly #sink: ResponseSink
   readonly #times: RouteTimes
+  readonly #clock: Clock
   #sentAt: number | null = null
   #begunAt: number | null = null
   #bytes = 0
   #ok = false
 
-  constructor(sink: ResponseSink, times: RouteTimes) {
+  constructor(sink: ResponseSink, times: RouteTimes, clock: Clock) {
     this.#sink = sink
     this.#times = times
+    this.#clock = clock
   }
 
   sent(): void {
@@ -27,7 +31,7 @@ export class AnswerTimer implements ResponseSink {
 
   head(status: number, headers: IncomingHttpHeaders): void {
     this.#ok = status < 300
-    this.#sink.head(status, headers)
+    this.#sink.head(status, withWait(headers, this.#clock.now()))
   }
 
   data(chunk: Buffer, resume: () => void): boolean {

@@ -57,8 +57,8 @@ export class Attempt {
     const answer = sink(connection.session)
     const limit = this.#limit()
     const { signal } = limit
-    const { times } = this.#pipeline.routing
-    const timer = new AnswerTimer(answer, times)
+    const { routing, clock } = this.#pipeline
+    const timer = new AnswerTimer(answer, routing.times, clock)
     try {
       await connection.send({ operation, headers, body, stream: this.#stream, signal }, timer)
       answer.complete()

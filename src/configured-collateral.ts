@@ -9,7 +9,8 @@ export async function collateralService(
   shared: Pick<CollateralServiceOptions, 'clock' | 'jitter' | 'log' | 'metrics'>,
 ): Promise<CollateralService> {
   const { pcs_url: baseUrl, root_crl_url: rootCrlUrl, bundle } = collateral
-  const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs: 1000 * limits.connect_seconds })
+  const timeoutMs = 1000 * limits.connect_seconds
+  const fetch = pcsFetch({ baseUrl, rootCrlUrl, timeoutMs, clock: shared.clock })
   const policies = [...providers.values()].flatMap((each) =>
     !isAttested(each) || each.policy.tdx === 'reject' ? [] : [each.policy.tdx],
   )

@@ -81,7 +81,7 @@ async function fetch(options: Options, { io }: Shell): Promise<Report> {
   const bundle = bundlePath === undefined ? new Map() : await readBundle(bundlePath)
   const now = io.clock.now()
   const held = await heldIn(bundle, key, root, now)
-  const collateral = await pcsFetch({ baseUrl: pcs, timeoutMs: TIMEOUT_MS })(key)
+  const collateral = await pcsFetch({ baseUrl: pcs, timeoutMs: TIMEOUT_MS, clock: io.clock })(key)
   const renewal = await renewCollateral(held, { collateral, key, now, trustedRoot: root })
   const taken = renewal.verified.collateral
   if (out !== undefined) await writeAtomically(out, `${JSON.stringify(taken, null, 2)}\n`)

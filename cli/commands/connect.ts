@@ -54,7 +54,7 @@ async function connect(url: string, options: Options, { io }: Shell): Promise<Ve
   return startProxy({
     gatewayUrl,
     policy,
-    pcs: collateralSource(options),
+    pcs: collateralSource(options, io.clock),
     clock: io.clock,
     listen: options.listen,
     remoteClients: options.allowRemote === true ? 'allow' : 'refuse',

@@ -54,7 +54,7 @@ async function verify(url: string, options: Options, { io }: Shell): Promise<Rep
   const origin = requireOrigin(url)
   const policy = await requiredPolicy(options.policy)
   const upstreamPolicy = options.deep === true ? await deepPolicy(options.upstreamPolicy) : null
-  const verifying = { policy, pcs: collateralSource(options), clock: io.clock }
+  const verifying = { policy, pcs: collateralSource(options, io.clock), clock: io.clock }
   const gateway = await recordedVerification(origin, verifying, options.record)
   const { save } = options
   if (save !== undefined) {

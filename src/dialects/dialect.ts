@@ -60,7 +60,7 @@ export interface ProviderDialect {
   decode(body: Buffer, target: Target): CanonicalAnswer
   /** Reads a stream, status 200. */
   stream(target: Target): StreamDecoder
-  /** What any other status means. Never throws, whatever the body is. */
+  /** What any other status means; `retry-after` is in whole seconds here. Never throws, whatever the body is. */
   classify(status: number, headers: IncomingHttpHeaders, body: Buffer): ProviderFailure
 }
 

@@ -38,9 +38,7 @@ export const failureOf = (
 export const retrySeconds = (seconds: number): number | null =>
   seconds >= 0 && seconds <= MAX_RETRY_SECONDS ? Math.ceil(seconds) : null
 
-const SECONDS = /^\d{1,9}(?:\.\d{1,9})?$/
-
-export function retryAfter(headers: IncomingHttpHeaders): number | null {
-  const value = headers['retry-after']
-  return value !== undefined && SECONDS.test(value) ? retrySeconds(Number(value)) : null
+/** Whole seconds alone: what else a provider may say has been made into them where its answer arrives. */
+export function retryAfter({ 'retry-after': value }: IncomingHttpHeaders): number | null {
+  return value !== undefined && /^\d{1,5}$/.test(value) ? retrySeconds(Number(value)) : null
 }

@@ -1,4 +1,4 @@
-import type { Bytes, EvidenceErrorCode } from '@vouchgate/attestation'
+import type { Bytes, Clock, EvidenceErrorCode } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
 import { request } from 'undici'
 import { discard, readBounded } from '../../client/bounded.ts'
@@ -13,6 +13,8 @@ export interface NvidiaService {
 }
 
 export interface NvidiaRequest extends NvidiaService {
+  /** By which a date is a wait, where the service gives one. */
+  readonly clock: Clock
   /** A request with a body is a POST. */
   readonly body?: Uint8Array
   readonly headers?: Readonly<Record<string, string>>
@@ -62,8 +64,8 @@ export async function fetchNvidia(input: NvidiaRequest): Promise<Bytes> {
 function statusError(
   status: number,
   headers: IncomingHttpHeaders,
-  { statuses = {} }: NvidiaRequest,
+  { statuses = {}, clock }: NvidiaRequest,
 ): ChannelError {
   const code = statuses[status] ?? STATUSES[status] ?? 'nvidia_status'
-  return new ChannelError(code, retryAfter(headers))
+  return new ChannelError(code, retryAfter(headers, clock.now()))
 }

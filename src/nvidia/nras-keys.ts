@@ -57,7 +57,12 @@ export class NrasKeySet {
     const fetchedAt = this.#clock.now()
     this.#triedAt = fetchedAt
     const headers = { accept: 'application/json' }
-    const jwks = await fetchNvidia({ ...this.#service, headers, maxBytes: MAX_KEY_SET })
+    const jwks = await fetchNvidia({
+      ...this.#service,
+      clock: this.#clock,
+      headers,
+      maxBytes: MAX_KEY_SET,
+    })
     checkReadable(jwks)
     this.#held = { jwks, fetchedAt }
     return jwks

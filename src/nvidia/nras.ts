@@ -58,6 +58,7 @@ export function nrasService({ service, api, clock, policy }: NrasOptions): NrasS
   return async (question) => {
     const { genuine: evidence, kind } = question
     const response = await fetchNvidia({
+      clock,
       url: `${base}/${api}/attest/${kind}`,
       timeoutMs,
       body: requestBody(question, api),

@@ -49,6 +49,7 @@ export function ocspService(options: OcspOptions): OcspSource {
 async function ask(pair: Issued, { service, clock, random }: OcspOptions) {
   const nonce = Uint8Array.from(random(NONCE_LENGTH))
   const value = await fetchNvidia({
+    clock,
     ...service,
     body: await ocspRequest({ ...pair, nonce }),
     headers: {

@@ -41,7 +41,14 @@ export function rimService({ service, clock, verify }: RimOptions): RimSource {
       const headers = { accept: 'application/json' }
       const statuses = { 404: 'rim_not_found' } as const
       const { timeoutMs } = service
-      const bytes = await fetchNvidia({ url, timeoutMs, headers, statuses, maxBytes: MAX_ANSWER })
+      const bytes = await fetchNvidia({
+        url,
+        timeoutMs,
+        clock,
+        headers,
+        statuses,
+        maxBytes: MAX_ANSWER,
+      })
       const value = await documentOf(bytes, id)
       await verify(value, id)
       return { value, expiresAt }

@@ -133,7 +133,7 @@ export class ChutesTokens {
   }
 
   async #answer(): Promise<ChutesInstances> {
-    const { origin, chuteId, apiKey, timeoutMs, dispatcher } = this.#options
+    const { origin, chuteId, apiKey, clock, timeoutMs, dispatcher } = this.#options
     const signal = AbortSignal.timeout(timeoutMs)
     try {
       const answer = await request(`${origin}/e2e/instances/${chuteId}`, {
@@ -143,7 +143,7 @@ export class ChutesTokens {
       })
       if (answer.statusCode !== 200) {
         discard(answer.body)
-        throw this.#refused(answer.statusCode, retryAfter(answer.headers))
+        throw this.#refused(answer.statusCode, retryAfter(answer.headers, clock.now()))
       }
       const bytes = await readBounded(answer.body, MAX_ANSWER)
       if (bytes === null) throw new SendError('unreachable')

@@ -26,12 +26,12 @@ export async function collectors(
   config: Config,
   { collateral, clock, random, timeoutMs, ...recording }: CollectorParts,
 ): Promise<VerifyOptions> {
-  const configured = configuredFetch(timeoutMs)
+  const configured = configuredFetch(timeoutMs, clock)
   return {
     pcs: collateral.source,
     weigh: collateral.weigh,
-    attested: attestedFetch(timeoutMs),
-    web: webFetch(timeoutMs),
+    attested: attestedFetch(timeoutMs, clock),
+    web: webFetch(timeoutMs, clock),
     certificate: certificateFetch(timeoutMs),
     gpus: nvidiaDocuments(await nvidiaSources(config, { timeoutMs, clock, random })),
     amd: amdService({ url: config.amd.kds_url, fetch: configured, clock }),

@@ -1,4 +1,7 @@
+import type { UnixSeconds } from '@vouchgate/attestation'
 import type { IncomingHttpHeaders } from 'node:http'
+import { retryAfter } from '../../client/retry-after.ts'
+import { retryAfter as waitOf } from '../dialects/failing.ts'
 import { GatewayError, type ErrorCode } from '../errors.ts'
 import type { SendFailure } from './send.ts'
 
@@ -39,11 +42,15 @@ const FAILURES: Readonly<Record<Exclude<SendFailure, 'aborted'>, ErrorCode>> = {
 export const failureCode = (failure: Exclude<SendFailure, 'aborted'>): ErrorCode =>
   FAILURES[failure]
 
-/** The provider's Retry-After, where it is a plain number of seconds. */
-export function upstreamError(code: ErrorCode, headers: IncomingHttpHeaders): GatewayError {
-  const seconds = Number(headers['retry-after'])
-  return new GatewayError(
-    code,
-    Number.isInteger(seconds) && seconds >= 0 && seconds <= 3600 ? seconds : null,
-  )
+const DAY = 86_400
+
+/** With the wait that a provider asks for as whole seconds, up to a day: nothing behind this needs a clock to read it. */
+export function withWait(headers: IncomingHttpHeaders, now: UnixSeconds): IncomingHttpHeaders {
+  if (!('retry-after' in headers || 'retry-after-ms' in headers)) return headers
+  const { 'retry-after': _said, 'retry-after-ms': _exactly, ...rest } = headers
+  const seconds = retryAfter(headers, now, DAY)
+  return seconds === null ? rest : { ...rest, 'retry-after': String(seconds) }
 }
+
+export const upstreamError = (code: ErrorCode, headers: IncomingHttpHeaders): GatewayError =>
+  new GatewayError(code, waitOf(headers))

@@ -5,9 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, afterEach, beforeAll, expect, test } from 'vitest'
 import { fileCollateral, pcsCollateral } from '../../client/index.ts'
+import { fakeClock } from '../support/clock.ts'
 import type { PcsServer } from '../support/pcs-server.ts'
 import { listen, portOf, stop } from '../support/ports.ts'
 import { newWorld } from './world.ts'
+
+const clock = fakeClock()
 
 const { vendor } = newWorld()
 const folder = mkdtempSync(join(tmpdir(), 'collateral-'))
@@ -34,7 +37,7 @@ afterEach(() => {
 })
 
 const source = (timeoutMs = 5000) =>
-  pcsCollateral({ baseUrl: pcs.url, rootCrlUrl: pcs.rootCrlUrl, timeoutMs })
+  pcsCollateral({ baseUrl: pcs.url, rootCrlUrl: pcs.rootCrlUrl, timeoutMs, clock })
 
 test('four documents make the collateral of a quote, byte for byte', async () => {
   const served = vendor.collateral()
@@ -85,7 +88,7 @@ test.for([
   ['30', 30],
   ['0', 0],
   ['86400', 3600],
-  ['Fri, 20 Nov 2026 00:00:00 GMT', null],
+  ['Fri, 20 Nov 2026 00:01:30 GMT', 90],
   ['-1', null],
   ['1e3', null],
   ['9999999999', null],
@@ -115,7 +118,7 @@ test('a document without end is not read to its end', async () => {
   })
   await listen(endless)
   const baseUrl = `http://127.0.0.1:${portOf(endless)}/`
-  await expect(pcsCollateral({ baseUrl, timeoutMs: 5000 })(quote)).rejects.toMatchObject({
+  await expect(pcsCollateral({ baseUrl, timeoutMs: 5000, clock })(quote)).rejects.toMatchObject({
     code: 'collateral_too_large',
   })
   endless.closeAllConnections()
@@ -125,7 +128,7 @@ test('a document without end is not read to its end', async () => {
 test('a mirror serves the root CRL itself, and may write an FMSPC in upper case', async () => {
   const fmspc = vendor.platform.fmspc.toUpperCase()
   pcs.control.collateral = { tcbInfo: { fields: { fmspc } } }
-  const got = await pcsCollateral({ baseUrl: `${pcs.url}/`, timeoutMs: 5000 })(quote)
+  const got = await pcsCollateral({ baseUrl: `${pcs.url}/`, timeoutMs: 5000, clock })(quote)
   expect(got.tcb_info).toContain(fmspc)
   expect(pcs.requests).toContain('/sgx/certification/v4/rootcacrl')
 })
@@ -134,7 +137,7 @@ test('an answer without its issuer chain is none', async () => {
   const bare = createServer((_request, response) => response.end('{}'))
   await listen(bare)
   const baseUrl = `http://127.0.0.1:${portOf(bare)}`
-  await expect(pcsCollateral({ baseUrl, timeoutMs: 5000 })(quote)).rejects.toMatchObject({
+  await expect(pcsCollateral({ baseUrl, timeoutMs: 5000, clock })(quote)).rejects.toMatchObject({
     code: 'collateral_unavailable',
   })
   bare.closeAllConnections()

@@ -27,7 +27,7 @@ afterEach(() => {
 })
 
 const collect = (timeoutMs = 5000, origin = server.origin) =>
-  collectAci({ origin, nonce: NONCE, pcs: noPcs, fetch: attestedFetch(timeoutMs), clock })
+  collectAci({ origin, nonce: NONCE, pcs: noPcs, fetch: attestedFetch(timeoutMs, clock), clock })
 
 test('the key is observed on the very connection that carries the report', async () => {
   const evidence = decodeAciEvidence(await collect())
@@ -44,7 +44,7 @@ test('the key is observed on the very connection that carries the report', async
 test('the report is kept byte for byte', async () => {
   const odd = { b: 1, a: 'ß', c: [1.5, null] }
   server.evidence.report = () => odd
-  const { report } = await observe(server.origin, NONCE, attestedFetch(5000))
+  const { report } = await observe(server.origin, NONCE, attestedFetch(5000, clock))
   expect(decodeUtf8(report)).toBe(JSON.stringify(odd))
 })
 
@@ -62,7 +62,7 @@ test('collateral of the report is taken before asking elsewhere', async () => {
       asked.push(quote.length)
       return elsewhere
     },
-    fetch: attestedFetch(5000),
+    fetch: attestedFetch(5000, clock),
     clock,
   })
   expect(decodeAciEvidence(bytes).collateral).toEqual(elsewhere)
@@ -114,9 +114,13 @@ test('a connection that breaks is not replaced by one that nobody looked at', as
 })
 
 test('an origin with a path and a malformed nonce are mistakes of the caller', async () => {
-  await expect(observe(`${server.origin}/x`, NONCE, attestedFetch(5000))).rejects.toThrow(TypeError)
-  await expect(observe('http://127.0.0.1', NONCE, attestedFetch(5000))).rejects.toThrow(TypeError)
-  await expect(observe(server.origin, NONCE.toUpperCase(), attestedFetch(5000))).rejects.toThrow(
+  await expect(observe(`${server.origin}/x`, NONCE, attestedFetch(5000, clock))).rejects.toThrow(
     TypeError,
   )
+  await expect(observe('http://127.0.0.1', NONCE, attestedFetch(5000, clock))).rejects.toThrow(
+    TypeError,
+  )
+  await expect(
+    observe(server.origin, NONCE.toUpperCase(), attestedFetch(5000, clock)),
+  ).rejects.toThrow(TypeError)
 })

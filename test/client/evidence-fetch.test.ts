@@ -7,8 +7,11 @@ import {
   webFetch,
   type EvidenceFetch,
 } from '../../client/evidence-fetch.ts'
+import { fakeClock } from '../support/clock.ts'
 import { newTlsIdentity } from '../support/pki.ts'
 import { listen, portOf, stop } from '../support/ports.ts'
+
+const clock = fakeClock()
 
 const { key, cert, spkiSha256 } = newTlsIdentity()
 let answer: (request: IncomingMessage, response: ServerResponse) => void
@@ -31,7 +34,7 @@ const ask = (fetch: EvidenceFetch, maxBytes = 100) => fetch({ origin, path: '/x?
 
 describe('from an origin that attests its key', () => {
   test('the document comes with the key of its own connection', async () => {
-    const { body, spkiSha256: seen } = await ask(attestedFetch(5000))
+    const { body, spkiSha256: seen } = await ask(attestedFetch(5000, clock))
     expect(new TextDecoder().decode(body)).toBe('{"a":1}')
     expect(Buffer.from(seen ?? []).toString('hex')).toBe(spkiSha256)
   })
@@ -44,7 +47,7 @@ describe('from an origin that attests its key', () => {
     }
     const body = new TextEncoder().encode('{}')
     const headers = { 'content-type': 'application/json' }
-    await attestedFetch(5000)({ origin, path: '/p', headers, body, maxBytes: 10 })
+    await attestedFetch(5000, clock)({ origin, path: '/p', headers, body, maxBytes: 10 })
     expect(seen).toEqual(['POST', '/p', 'application/json'])
   })
 
@@ -57,13 +60,13 @@ describe('from an origin that attests its key', () => {
   ])('%s is no document', async (_, status, code) => {
     answer = (_request, response) =>
       response.writeHead(status, { location: '/elsewhere', 'retry-after': '7' }).end()
-    await expect(ask(attestedFetch(5000))).rejects.toMatchObject(unavailable(code))
-    await expect(ask(attestedFetch(5000))).rejects.toMatchObject({ retryAfterSeconds: 7 })
+    await expect(ask(attestedFetch(5000, clock))).rejects.toMatchObject(unavailable(code))
+    await expect(ask(attestedFetch(5000, clock))).rejects.toMatchObject({ retryAfterSeconds: 7 })
   })
 
   test('a document over the limit is not read', async () => {
     answer = (_, response) => response.end('x'.repeat(101))
-    await expect(ask(attestedFetch(5000))).rejects.toMatchObject({
+    await expect(ask(attestedFetch(5000, clock))).rejects.toMatchObject({
       code: 'report_too_large',
       kind: 'malformed',
     })
@@ -71,7 +74,9 @@ describe('from an origin that attests its key', () => {
 
   test('silence ends', async () => {
     answer = () => undefined
-    await expect(ask(attestedFetch(100))).rejects.toMatchObject(unavailable('channel_timeout'))
+    await expect(ask(attestedFetch(100, clock))).rejects.toMatchObject(
+      unavailable('channel_timeout'),
+    )
   })
 
   test('an answer that breaks off is none', async () => {
@@ -80,29 +85,33 @@ describe('from an origin that attests its key', () => {
       response.write('half')
       setTimeout(() => response.destroy(), 20)
     }
-    await expect(ask(attestedFetch(5000))).rejects.toMatchObject(unavailable('report_unavailable'))
+    await expect(ask(attestedFetch(5000, clock))).rejects.toMatchObject(
+      unavailable('report_unavailable'),
+    )
   })
 
   test.each(['http://a.example', 'https://a.example/', 'https://a.example/x', 'a'])(
     '%s is no origin',
     async (bad) => {
       const request = { origin: bad, path: '/', maxBytes: 1 }
-      await expect(attestedFetch(5000)(request)).rejects.toThrow(TypeError)
-      await expect(webFetch(5000)(request)).rejects.toThrow(TypeError)
+      await expect(attestedFetch(5000, clock)(request)).rejects.toThrow(TypeError)
+      await expect(webFetch(5000, clock)(request)).rejects.toThrow(TypeError)
     },
   )
 })
 
 describe('from everybody else', () => {
   test('a certificate that nobody vouches for is refused', async () => {
-    await expect(ask(webFetch(5000))).rejects.toMatchObject(unavailable('report_unavailable'))
+    await expect(ask(webFetch(5000, clock))).rejects.toMatchObject(
+      unavailable('report_unavailable'),
+    )
   })
 
   test('plain http is not spoken', async () => {
     const server = createServer((_, response) => response.end('x'))
     await listen(server)
     const plain = `http://127.0.0.1:${portOf(server)}`
-    await expect(webFetch(5000)({ origin: plain, path: '/', maxBytes: 9 })).rejects.toThrow(
+    await expect(webFetch(5000, clock)({ origin: plain, path: '/', maxBytes: 9 })).rejects.toThrow(
       TypeError,
     )
     await stop(server)
@@ -114,7 +123,7 @@ describe('from a service that the configuration names', () => {
     const server = createServer((_, response) => response.end('x'))
     await listen(server)
     const from = (host: string) =>
-      configuredFetch(5000)({ origin: `${host}:${portOf(server)}`, path: '/', maxBytes: 9 })
+      configuredFetch(5000, clock)({ origin: `${host}:${portOf(server)}`, path: '/', maxBytes: 9 })
     expect(await from('http://127.0.0.1')).toMatchObject({ spkiSha256: null })
     await expect(from('http://127.0.0.2')).rejects.toThrow(TypeError)
     await expect(from('http://service.example')).rejects.toThrow(TypeError)
@@ -123,7 +132,7 @@ describe('from a service that the configuration names', () => {
   })
 
   test('a certificate that nobody vouches for is refused', async () => {
-    await expect(ask(configuredFetch(5000))).rejects.toMatchObject(
+    await expect(ask(configuredFetch(5000, clock))).rejects.toMatchObject(
       unavailable('report_unavailable'),
     )
   })

@@ -29,7 +29,12 @@ async function recording() {
   open.push(pcs)
   folders.push(dir)
   const recorder = new Recorder()
-  const source = pcsCollateral({ baseUrl: pcs.url, rootCrlUrl: pcs.rootCrlUrl, timeoutMs: 5000 })
+  const source = pcsCollateral({
+    baseUrl: pcs.url,
+    rootCrlUrl: pcs.rootCrlUrl,
+    timeoutMs: 5000,
+    clock,
+  })
   return { dir: join(dir, 'capture'), recorder, pcs: recorder.collateral(source) }
 }
 
@@ -60,7 +65,7 @@ test('what a SecretVM shows is recorded, and collected from the record as it was
   const { dir, recorder, pcs } = await recording()
   const service = await startSecretAi({ vendor, nvidia: newNvidiaVendor(), clock })
   open.push(service)
-  const fetch = recorder.fetch(attestedFetch(5000))
+  const fetch = recorder.fetch(attestedFetch(5000, clock))
   const [cpu] = await Promise.all(
     ['/cpu', '/gpu', '/docker-compose'].map((path) =>
       fetch({ origin: service.origin, path, maxBytes: 1 << 20 }),

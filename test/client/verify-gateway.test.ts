@@ -107,6 +107,7 @@ test('collateral is fetched where the report carries none', async () => {
     baseUrl: pcs.url,
     rootCrlUrl: pcs.rootCrlUrl,
     timeoutMs: 5000,
+    clock,
   })
   await verifyGateway(server.origin, { ...options, pcs: fetched })
   expect(pcs.requests).toHaveLength(4)

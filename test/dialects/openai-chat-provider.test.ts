@@ -297,8 +297,8 @@ describe('failures', () => {
 
   test.each([
     [{ 'retry-after': '7' }, 7],
-    [{ 'retry-after-ms': '1200', 'retry-after': '9' }, 2],
-    [{ 'retry-after': 'Wed, 21 Oct 2026 07:28:00 GMT' }, null],
+    [{ 'retry-after': '86400' }, 86_400],
+    [{ 'retry-after': '86401' }, null],
     [{ 'retry-after': '-1' }, null],
     [{ 'retry-after': '1e9' }, null],
     [{}, null],

@@ -27,11 +27,11 @@ export async function verifiedEndpoints(clock: Clock, keys: number): Promise<Ver
   const config = readConfig(configFile(vendor, { ...origins, pcs: baseUrl, rootCrl: rootCrlUrl }))
   const [provider] = config.providers.values()
   if (provider?.kind !== 'aci') throw new Error('expected an aci provider')
-  const source = pcsCollateral({ baseUrl, rootCrlUrl, timeoutMs: 5000 })
+  const source = pcsCollateral({ baseUrl, rootCrlUrl, timeoutMs: 5000, clock })
   const options = {
     pcs: source,
-    attested: attestedFetch(5000),
-    web: webFetch(5000),
+    attested: attestedFetch(5000, clock),
+    web: webFetch(5000, clock),
     gpus: async () => [],
     ...NO_OTHER_VENDORS,
     clock,

@@ -2,7 +2,7 @@ import { createServer, type RequestListener, type Server } from 'node:http'
 import { afterEach, describe, expect, test } from 'vitest'
 import { TimedCache } from '../../src/nvidia/cache.ts'
 import { fetchNvidia } from '../../src/nvidia/fetch.ts'
-import { fakeClock } from '../support/clock.ts'
+import { fakeClock, TEST_TIME } from '../support/clock.ts'
 import { listen, portOf, stop } from '../support/ports.ts'
 
 const servers: Server[] = []
@@ -20,7 +20,7 @@ async function serve(listener: RequestListener): Promise<string> {
   return `http://127.0.0.1:${portOf(server)}/secret-path`
 }
 
-const LIMITS = { timeoutMs: 5000, maxBytes: 8 }
+const LIMITS = { timeoutMs: 5000, maxBytes: 8, clock: fakeClock() }
 const code = (name: string) => expect.objectContaining({ code: name, kind: 'unavailable' })
 
 describe('one request to a service', () => {
@@ -63,7 +63,9 @@ describe('one request to a service', () => {
 
   test('says how long it asks to be left alone', async () => {
     const url = await serve((_, response) =>
-      response.writeHead(429, { 'retry-after': '7' }).end('x'),
+      response
+        .writeHead(429, { 'retry-after': new Date((TEST_TIME + 7) * 1000).toUTCString() })
+        .end('x'),
     )
     const error = { code: 'nvidia_rate_limited', retryAfterSeconds: 7 }
     await expect(fetchNvidia({ url, ...LIMITS })).rejects.toMatchObject(error)

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { TEST_TIME } from '../support/clock.ts'
 import {
   CANARY,
   eventOf,
@@ -119,9 +120,9 @@ const chunk = (delta: object, rest: object = {}) => ({
   choices: [{ index: 0, delta, finish_reason: null }],
   ...rest,
 })
-const limited = (retryAfter: string) => ({
+const limited = (retryAfter: string, name = 'retry-after') => ({
   status: 429,
-  headers: { 'content-type': 'application/json', 'retry-after': retryAfter },
+  headers: { 'content-type': 'application/json', [name]: retryAfter },
   body: '{}',
 })
 
@@ -255,8 +256,12 @@ describe('attempts', () => {
     expect(attempts(await world.chat(prompt('nothing')))).toBeUndefined()
   })
 
-  test('at a provider that says when to come again are repeated', async () => {
-    world.plain.chat.answer = limited('1')
+  test.each([
+    ['in seconds', limited('1')],
+    ['in milliseconds', limited('600', 'retry-after-ms')],
+    ['by a date', limited(new Date((TEST_TIME + 1) * 1000).toUTCString())],
+  ])('at a provider that says %s when to come again are repeated', async (_, refusal) => {
+    world.plain.chat.answer = refusal
     const asking = world.chat(prompt('ordinary'))
     await expect.poll(() => world.plain.requests.length).toBe(1)
     world.plain.chat.answer = null
@@ -268,11 +273,14 @@ describe('attempts', () => {
     ])
   })
 
-  test.each([['2'], ['x']])('are not repeated past the budget: %s', async (retryAfter) => {
-    world.plain.chat.answer = limited(retryAfter)
-    const answer = await world.chat(prompt('ordinary'))
-    expect([answer.status, attempts(answer)]).toEqual([429, 'plain:upstream_rate_limited'])
-  })
+  test.each([['2'], ['x'], ['Fri, 20 Nov 2026 00:00:02 GMT']])(
+    'are not repeated past the budget: %s',
+    async (retryAfter) => {
+      world.plain.chat.answer = limited(retryAfter)
+      const answer = await world.chat(prompt('ordinary'))
+      expect([answer.status, attempts(answer)]).toEqual([429, 'plain:upstream_rate_limited'])
+    },
+  )
 
   test('are not repeated for ever where no wait is asked for', async () => {
     world.plain.chat.answer = limited('0')

@@ -74,7 +74,12 @@ class FakeChannel {
 
 let at: Fixture
 beforeEach(() => {
-  const source = pcsCollateral({ baseUrl: pcs.url, rootCrlUrl: pcs.rootCrlUrl, timeoutMs: 5000 })
+  const source = pcsCollateral({
+    baseUrl: pcs.url,
+    rootCrlUrl: pcs.rootCrlUrl,
+    timeoutMs: 5000,
+    clock,
+  })
   const store = new SessionStore()
   const events: LogEvent[] = []
   const channels: FakeChannel[] = []
@@ -84,8 +89,8 @@ beforeEach(() => {
     if (at.failure !== null) throw at.failure
     const verified = await verifyProvider(given, {
       pcs: source,
-      attested: attestedFetch(5000),
-      web: webFetch(5000),
+      attested: attestedFetch(5000, clock),
+      web: webFetch(5000, clock),
       certificate: certificateFetch(5000),
       gpus: async () => [],
       amd: () => Promise.reject(new TypeError('no SNP here')),

@@ -1,11 +1,11 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonValue } from '@vouchgate/attestation'
 import type { FailureClass, ProviderFailure } from '../canonical.ts'
+import { retryAfter } from '../failing.ts'
 import { membersOf, Must, parseShallow, textOf } from './read.ts'
 import type { Json } from '../json.ts'
 
 const MAX_MESSAGE = 1000
-const MAX_RETRY_AFTER = 24 * 3600
 /** An error's body beyond it says nothing more. */
 const MAX_BODY = 1 << 16
 
@@ -77,14 +77,6 @@ function failure(found: Kind, message: string, retryAfterSeconds: number | null)
 export function failureWithin(error: Json): ProviderFailure {
   const { type, message } = membersOf(error)
   return failure(TYPES.get(textOf(type)) ?? kind(500, 'server'), textOf(message), null)
-}
-
-/** Seconds, or milliseconds where they are more exact. A date would need a clock. */
-function retryAfter(headers: IncomingHttpHeaders): number | null {
-  const milliseconds = headers['retry-after-ms']
-  const value =
-    typeof milliseconds === 'string' ? Number(milliseconds) / 1000 : Number(headers['retry-after'])
-  return Number.isFinite(value) && value >= 0 && value <= MAX_RETRY_AFTER ? Math.ceil(value) : null
 }
 
 function parsed(body: Buffer): JsonValue {

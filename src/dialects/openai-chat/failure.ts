@@ -1,12 +1,12 @@
 import type { IncomingHttpHeaders } from 'node:http'
 import type { JsonValue } from '@vouchgate/attestation'
 import type { FailureClass, ProviderFailure } from '../canonical.ts'
+import { retryAfter } from '../failing.ts'
 import { listOf, parsed, textOf, wholeOf, wordOf } from './json.ts'
 import { isList, isObject, member, type Json } from '../json.ts'
 
 const MAX_BODY = 1 << 20
 const MAX_MESSAGE = 1000
-const MAX_RETRY = 3600
 
 /** What an error body says, whatever its shape. */
 interface Stated {
@@ -143,12 +143,4 @@ function details(error: Json): string {
     .slice(0, 10)
     .flatMap((one) => wordOf(member(one, 'msg')) ?? [])
     .join('; ')
-}
-
-/** In whole seconds, rounded up; null where it is a date or absurd. */
-function retryAfter(headers: IncomingHttpHeaders): number | null {
-  const milliseconds = Number(headers['retry-after-ms'] ?? Number.NaN)
-  const seconds = Number(headers['retry-after'] ?? Number.NaN)
-  const wait = Math.ceil(Number.isFinite(milliseconds) ? milliseconds / 1000 : seconds)
-  return wait >= 0 && wait <= MAX_RETRY ? wait : null
 }
