@@ -9,7 +9,7 @@ import type { Server } from 'node:https'
 import { EnclaveError, tlsOptions } from '../enclave/index.ts'
 import { readBody } from './body.ts'
 import type { Context } from './context.ts'
-import { errorBody, GatewayError } from './errors.ts'
+import { GatewayError } from './errors.ts'
 import { isRequestId, newRequestId } from './ids.ts'
 import type { RouteName } from './log.ts'
 import { attestation, getReceipt, getSession, listSessions } from './routes/aci.ts'
@@ -20,6 +20,7 @@ import { listProviders } from './routes/providers.ts'
 import { speaksAnthropic } from './routes/dialect.ts'
 import { refuseToKeep, STATEFUL_BELOW, STATEFUL_PATHS } from './routes/stateful.ts'
 import { healthz, readyz } from './routes/state.ts'
+import { unreadable } from './unreadable.ts'
 
 export type App = FastifyInstance<Server>
 
@@ -51,6 +52,9 @@ const CHAT = operation('chat').dialect
 
 const METHODS = ['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS'] as const
 
+/** Node gives the headers of a request so much. */
+const HEADERS_MS = 60_000
+
 /** The HTTP surface. Fastify's own logs are off and no body reaches it unwrapped. */
 export function buildApp(context: Context): App {
   const app = Fastify<Server>({
@@ -59,8 +63,8 @@ export function buildApp(context: Context): App {
     logController: new LogController({ disableRequestLogging: true }),
     genReqId: () => newRequestId(context.random),
     requestIdHeader: false,
-    // Against clients that send a body for ever.
-    requestTimeout: 300_000,
+    // Behind the limit of bodies that are read, for what is sent where nobody reads it.
+    requestTimeout: 1000 * context.config.limits.body_seconds + HEADERS_MS,
     // While draining, the hook below answers in the shape clients expect.
     return503OnClosing: false,
     routerOptions: { maxParamLength: 512 },
@@ -68,11 +72,8 @@ export function buildApp(context: Context): App {
       stamp(context, request, reply)
       sendError(request, reply, toGatewayError(error))
     },
-    clientErrorHandler: (_error, socket) => {
-      const body = errorBody('bad_request')
-      socket.end(
-        `HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n${body}`,
-      )
+    clientErrorHandler: ({ code }, socket) => {
+      socket.end(unreadable(code))
     },
   })
   addBodies(app, context)
@@ -83,11 +84,13 @@ export function buildApp(context: Context): App {
 }
 
 function addBodies(app: App, { config }: Context): void {
+  const { body_bytes: bytes, body_seconds: seconds } = config.limits
+  const limits = { bytes, ms: 1000 * seconds }
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', async (request: FastifyRequest) => {
     const encoding = request.headers['content-encoding'] ?? 'identity'
     if (encoding !== 'identity') throw new GatewayError('unsupported_media_type')
-    return readBody(request.raw, config.limits.body_bytes)
+    return readBody(request.raw, limits)
   })
   app.addContentTypeParser('multipart/form-data', async (request: FastifyRequest) => {
     const encoding = request.headers['content-encoding'] ?? 'identity'
@@ -95,7 +98,7 @@ function addBodies(app: App, { config }: Context): void {
     if (route?.takes !== 'form' || encoding !== 'identity') {
       throw new GatewayError('unsupported_media_type')
     }
-    return readBody(request.raw, config.limits.body_bytes)
+    return readBody(request.raw, limits)
   })
 }
 
@@ -141,8 +144,9 @@ function stamp({ enclave }: Context, request: FastifyRequest, reply: FastifyRepl
 /** In the shape of the dialect that is spoken at this address. */
 function sendError(request: FastifyRequest, reply: FastifyReply, error: GatewayError): void {
   if (error.retryAfterSeconds !== null) reply.header('retry-after', error.retryAfterSeconds)
-  // What is left of an oversized body is not read for a next request.
-  if (error.code === 'body_too_large') reply.header('connection', 'close')
+  // What is left of such a body is not read for a next request.
+  if (error.code === 'body_too_large' || error.code === 'request_timeout')
+    reply.header('connection', 'close')
   const dialect = speaksAnthropic(request) ? MESSAGES : CHAT
   const body = dialect.error(error.code, null, request.id)
   reply.code(error.status).type('application/json; charset=utf-8').send(body)

@@ -57,6 +57,8 @@ const ERRORS = {
     true,
     'none of the pinned sessions can serve; the prompt was not forwarded',
   ),
+  request_timeout: invalid(408, 'the request did not arrive in time'),
+  headers_too_large: invalid(431, 'the headers of the request are too large'),
   body_too_large: invalid(413, 'the request body is too large'),
   unsupported_media_type: invalid(
     415,

@@ -59,6 +59,7 @@ const limits = z.strictObject({
     .min(1024)
     .max(1 << 28)
     .default(16 << 20),
+  body_seconds: seconds(1, 3600, 300),
   response_bytes: z
     .number()
     .int()

@@ -8,6 +8,7 @@ import { readShape } from '../../src/prompt.ts'
 import { Gathered } from '../../src/gathered.ts'
 import { SseParser } from '../../src/dialects/sse.ts'
 import { Sensitive } from '../../src/sensitive.ts'
+import { unreadable } from '../../src/unreadable.ts'
 import { startRecorder, type Recorder } from '../support/recorder.ts'
 import { CANARY, KEY, startWorld, type Answer, type World } from './harness.ts'
 
@@ -31,7 +32,7 @@ beforeAll(async () => {
     ...(kind === 'bedrock' ? { region: 'eu-west-1' } : {}),
   })
   world = await startWorld({
-    edit: (file) => Object.assign(file.limits, { body_bytes: 8 << 20 }),
+    edit: (file) => Object.assign(file.limits, { body_bytes: 8 << 20, body_seconds: 2 }),
     extra: {
       providers: KINDS.map(provider),
       models: KINDS.map((kind) => ({
@@ -282,6 +283,48 @@ test('garbage for a chunk is a bad request', async () => {
   for await (const chunk of socket) answer += String(chunk)
   expect(answer).toMatch(/ 400 /)
   texts.push(answer)
+})
+
+describe('a request that', () => {
+  const answerTo = async (bytes: string): Promise<string> => {
+    const port = Number(new URL(world.gateway.url).port)
+    const socket = connect({ port, host: '127.0.0.1', rejectUnauthorized: false })
+    await once(socket, 'secureConnect')
+    socket.write(bytes)
+    let answer = ''
+    for await (const chunk of socket) answer += String(chunk)
+    texts.push(answer)
+    return answer
+  }
+  const begun = (path: string): string =>
+    `POST ${path} HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${KEY}\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"${CANARY}`
+
+  test.each([
+    ['/v1/chat/completions', '{"error":{"message":'],
+    ['/v1/messages', '{"type":"error","error":{"type":"invalid_request_error",'],
+  ])('takes too long to arrive at %s is told so, and its connection ends', async (path, shape) => {
+    const answer = await answerTo(begun(path))
+    expect(answer).toMatch(/^HTTP\/1\.1 408 /)
+    expect(answer).toMatch(/\r\nconnection: close\r\n/i)
+    expect(answer.split('\r\n\r\n')[1]).toContain(shape)
+    expect(answer).toContain('"code":"request_timeout"')
+  })
+
+  test('has headers without end is told so', async () => {
+    const answer = await answerTo(`GET /healthz HTTP/1.1\r\nx: ${CANARY.repeat(1000)}\r\n\r\n`)
+    const [head = '', body = ''] = answer.split('\r\n\r\n')
+    expect(head).toMatch(/^HTTP\/1\.1 431 Request Header Fields Too Large\r\n/)
+    expect(head).toContain(`content-length: ${Buffer.byteLength(body)}\r\n`)
+    expect(JSON.parse(body)).toMatchObject({ error: { code: 'headers_too_large' } })
+  })
+
+  test.each([
+    ['ERR_HTTP_REQUEST_TIMEOUT', 408, 'request_timeout'],
+    ['HPE_HEADER_OVERFLOW', 431, 'headers_too_large'],
+    ['HPE_INVALID_METHOD', 400, 'bad_request'],
+  ])('never had a route is answered by its code alone: %s', (node, status, code) => {
+    expect(unreadable(node)).toMatch(new RegExp(`^HTTP/1.1 ${status} [^]*"code":"${code}"`))
+  })
 })
 
 test('nothing of a prompt is told or logged, and the gateway serves on', async () => {
