@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { App } from './app.ts'
 import type { Config } from './config/index.ts'
@@ -48,7 +49,11 @@ function buildAdmin(context: Context): FastifyInstance {
     return503OnClosing: false,
     forceCloseConnections: true,
   })
+  const { host } = context.config.admin
   app.removeAllContentTypeParsers()
+  app.addHook('onRequest', async ({ headers }) => {
+    if (!isOurs(headers.host ?? '', host)) throw new GatewayError('host_not_allowed')
+  })
   app.get('/healthz', healthz())
   app.get('/readyz', readyDetail(context))
   app.get('/metrics', metrics(context))
@@ -60,6 +65,23 @@ function buildAdmin(context: Context): FastifyInstance {
   })
   return app
 }
+
+const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1'])
+const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
+
+/**
+ * Whether a `Host` header means this listener. A page of anybody's can make its own name lead here (DNS rebinding), and the
+ * browser then lets it read the answers. Where every address is listened on any address will do, since it is no name.
+ */
+export function isOurs(header: string, listening: string): boolean {
+  const [, bracketed, plain] = HOST.exec(header) ?? []
+  const host = (bracketed ?? plain ?? '').toLowerCase()
+  if (LOOPBACK.has(host) || host === listening.toLowerCase()) return true
+  return ANY_ADDRESS.has(listening) && isIP(host) !== 0
+}
+
+/** A name or address with or without a port. */
+const HOST = /^(?:\[([0-9a-f:.]+)\]|([^:[\]@/]+))(?::\d{1,5})?$/i
 
 const JSON_TYPE = 'application/json; charset=utf-8'
 

@@ -60,6 +60,7 @@ const ERRORS = {
   request_timeout: invalid(408, 'the request did not arrive in time'),
   headers_too_large: invalid(431, 'the headers of the request are too large'),
   body_too_large: invalid(413, 'the request body is too large'),
+  host_not_allowed: invalid(421, 'the Host header names another server'),
   unsupported_media_type: invalid(
     415,
     'send application/json, or multipart/form-data where a recording goes, without content encoding',

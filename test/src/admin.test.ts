@@ -1,12 +1,21 @@
 import { request } from 'undici'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isOurs } from '../../src/admin.ts'
 import { describeConfig } from '../../src/config/index.ts'
 import { startGateway } from '../../src/gateway.ts'
 import { fakeClock } from '../support/clock.ts'
 import { listen, portOf, stop } from '../support/ports.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
-import { createServer } from 'node:net'
+import { connect, createServer } from 'node:net'
 import { configFile, prompt, readConfig, startWorld, type World } from './harness.ts'
+
+const rawGet = async (port: number, path: string, lines: string, version = '1.1') => {
+  const socket = connect(port, '127.0.0.1')
+  socket.write(`GET ${path} HTTP/${version}\r\n${lines}Connection: close\r\n\r\n`)
+  let answer = ''
+  for await (const chunk of socket) answer += String(chunk)
+  return answer
+}
 
 let world: World
 beforeAll(async () => {
@@ -63,6 +72,42 @@ describe('the admin listener', () => {
       expect(answer.text).not.toContain(path)
     },
   )
+
+  test.each(['/metrics', '/readyz', '/healthz', '/nothing'])(
+    'tells a page nothing that made its own name lead to %s',
+    async (path) => {
+      const { port } = new URL(String(world.gateway.adminUrl))
+      for (const host of ['evil.example', `evil.example:${port}`, '127.0.0.1.evil.example', '']) {
+        const answer = await rawGet(Number(port), path, `Host: ${host}\r\n`)
+        expect(answer).toMatch(/^HTTP\/1\.1 421 /)
+        expect(answer).toContain('"code":"host_not_allowed"')
+        expect(answer).not.toContain('evil')
+      }
+      for (const host of ['localhost', `LOCALHOST:${port}`, '127.0.0.1', `[::1]:${port}`]) {
+        expect(await rawGet(Number(port), path, `Host: ${host}\r\n`)).toMatch(/ (?:200|404) /)
+      }
+      expect(await rawGet(Number(port), path, '', '1.0')).toMatch(/^HTTP\/1\.1 421 /)
+    },
+  )
+
+  test.each([
+    ['metrics.internal:9464', 'metrics.internal', true],
+    ['METRICS.internal', 'metrics.internal', true],
+    ['x.metrics.internal', 'metrics.internal', false],
+    ['10.0.0.5:9464', '10.0.0.5', true],
+    ['10.0.0.6:9464', '10.0.0.5', false],
+    ['10.0.0.6:9464', '0.0.0.0', true],
+    ['[fd00::1]:9464', '::', true],
+    ['evil.example', '0.0.0.0', false],
+    ['10.0.0.6.evil.example', '::', false],
+    ['0.0.0.0', '127.0.0.1', false],
+    ['a@localhost', '127.0.0.1', false],
+    ['localhost:port', '127.0.0.1', false],
+    ['localhost/', '127.0.0.1', false],
+    ['[localhost', '127.0.0.1', false],
+  ])('named %s where it listens on %s: %s', (header, listening, ours) => {
+    expect(isOurs(header, listening)).toBe(ours)
+  })
 
   test('takes no body', async () => {
     const { statusCode, body } = await request(`${world.gateway.adminUrl}/metrics`, {
