@@ -46,6 +46,8 @@ export interface PromptCallFields {
   readonly prompt: Prompt
   /** Of the body as it arrived. */
   readonly contentType: string
+  /** The header `anthropic-beta` where the client speaks Anthropic's API, else nothing. */
+  readonly betas: string
   readonly response: ClientResponse
   /** Aborted when the client goes away. */
   readonly signal: AbortSignal
@@ -58,6 +60,7 @@ export class PromptCall {
   readonly principal: Principal
   readonly prompt: Prompt
   readonly contentType: string
+  readonly betas: string
   readonly response: ClientResponse
   readonly signal: AbortSignal
   readonly receipt: ReceiptBuilder
@@ -80,6 +83,7 @@ export class PromptCall {
     this.principal = fields.principal
     this.prompt = fields.prompt
     this.contentType = fields.contentType
+    this.betas = fields.betas
     this.response = fields.response
     this.signal = fields.signal
     const { total_seconds: total } = pipeline.config.limits

@@ -1,5 +1,6 @@
 import { admit } from './admit.ts'
 import type { Pipeline, PromptCall } from './call.ts'
+import { refuseStatefulBetas } from './betas.ts'
 import { asGatewayError, type GatewayError } from './errors.ts'
 import { firstAnswer, wasForwarded } from './first-answer.ts'
 import { plan } from './plan.ts'
@@ -18,6 +19,7 @@ export async function dispatch(pipeline: Pipeline, call: PromptCall): Promise<vo
     // What is asked: model, stream, constraints. No content.
     const shape = readShape(call.prompt, call.operation, call.contentType)
     call.receipt.model(shape.model)
+    refuseStatefulBetas(call.betas)
     // Whether this key may, and which class of provider the model demands.
     const admission = admit(pipeline.config, call.principal, shape)
     call.admitted(admission.model)

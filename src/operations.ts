@@ -41,6 +41,19 @@ export const pad = (length: number): string =>
 const CHAT = new OpenAiChat(pad)
 const RESPONSES = new OpenAiResponses(pad)
 
+/** Anthropic's containers outlive a request, with the files in them, and code execution makes one unasked. */
+function keepsContainer({ container, tools }: Readonly<Record<string, unknown>>): boolean {
+  if (container !== undefined && container !== null) return true
+  return Array.isArray(tools) && tools.some(runsCode)
+}
+
+const runsCode = (tool: unknown): boolean =>
+  typeof tool === 'object' &&
+  tool !== null &&
+  'type' in tool &&
+  typeof tool.type === 'string' &&
+  tool.type.startsWith('code_execution')
+
 const openai = {
   family: 'openai',
   dialect: CHAT,
@@ -56,7 +69,7 @@ const anthropic = {
   wire: ANTHROPIC_WIRE,
   answers: 'json',
   takes: 'json',
-  keeps: () => false,
+  keeps: keepsContainer,
 } as const
 
 /** Every prompt route there is, each entry complete. */

@@ -1,6 +1,7 @@
 import type { JsonValue } from '@vouchgate/attestation'
 import type { PromptCall } from './call.ts'
 import { isAttested, type Provider, type Route } from './config/index.ts'
+import { forwardedBetas } from './betas.ts'
 import { ConvertingRelay } from './converting-relay.ts'
 import { anthropic } from './dialects/anthropic/provider.ts'
 import { bedrock } from './dialects/bedrock/dialect.ts'
@@ -113,7 +114,7 @@ function passedOn({ call, shape, route, provider, maxBytes }: TranslateInput): T
   return {
     path: operation.path,
     headers: {
-      ...(operation.family === 'anthropic' ? ANTHROPIC_HEADERS : {}),
+      ...(operation.family === 'anthropic' ? anthropicHeaders(call.betas) : {}),
       ...(shape.form === null ? {} : { 'content-type': shape.form.contentType }),
     },
     body,
@@ -132,6 +133,11 @@ function passedOn({ call, shape, route, provider, maxBytes }: TranslateInput): T
 
 /** https://docs.anthropic.com/en/api/versioning */
 const ANTHROPIC_HEADERS = { 'anthropic-version': '2023-06-01' }
+
+function anthropicHeaders(asked: string): Readonly<Record<string, string>> {
+  const betas = forwardedBetas(asked)
+  return betas === null ? ANTHROPIC_HEADERS : { ...ANTHROPIC_HEADERS, 'anthropic-beta': betas }
+}
 
 function converted({
   call,

@@ -9,6 +9,9 @@ import { isPrompt } from '../prompt.ts'
 import { ClientResponse } from '../response.ts'
 import { principalOf } from './principal.ts'
 
+/** Node joins a header that is sent more than once. */
+const betasOf = ({ headers }: FastifyRequest): string => String(headers['anthropic-beta'] ?? '')
+
 /** A prompt route. Fastify only delivers the body; `dispatch` answers on the raw response. */
 export function answerPrompts(context: Context, operation: Operation) {
   return async (request: FastifyRequest, reply: FastifyReply): Promise<void> => {
@@ -33,7 +36,8 @@ export function answerPrompts(context: Context, operation: Operation) {
     const { signal } = controller
     const contentType = request.headers['content-type'] ?? ''
     const answering = { receiptId, principal, response, signal }
-    const fields = { requestId, operation, prompt, contentType, ...answering }
+    const betas = operation.family === 'anthropic' ? betasOf(request) : ''
+    const fields = { requestId, operation, prompt, contentType, betas, ...answering }
     try {
       await dispatch(context, new PromptCall(context, fields))
     } finally {

@@ -79,7 +79,7 @@ export function send(
         method: 'POST',
         path: outbound.path,
         body: expose(body),
-        // Nothing of the client's headers is passed on: they can name the client.
+        // Of the client's headers nothing is passed on but betas that are known: they can name the client.
         headers: {
           'content-type': 'application/json',
           accept: stream ? 'text/event-stream' : 'application/json',

@@ -46,6 +46,7 @@ beforeAll(async () => {
         routeTo('command', ['cohere']),
         routeTo('whisper', ['compatible']),
         routeTo('either', ['compatible', 'claude']),
+        routeTo('opus', ['claude']),
       ],
     },
   })
@@ -62,6 +63,12 @@ beforeEach(() => {
     each.answer = { status: 200, type: 'application/json', body: '{}' }
   }
 })
+
+const MESSAGES = {
+  model: 'opus',
+  max_tokens: 9,
+  messages: [{ role: 'user', content: 'hello' }],
+}
 
 const json = (value: unknown): string => JSON.stringify(value)
 const post = (path: string, body: unknown, headers = {}): Promise<Answer> =>
@@ -427,6 +434,23 @@ describe('what the gateway would have to keep', () => {
     expect((await world.chat(prompt('ordinary', { store: false }))).status).toBe(200)
   })
 
+  test.each([
+    [{ container: 'container_1' }],
+    [{ container: { skills: [] } }],
+    [{ tools: [{ name: 'f' }, { type: 'code_execution_20250825', name: 'code_execution' }] }],
+  ])('%j of messages that pass unread', async (rest) => {
+    for (const path of ['/v1/messages', '/v1/messages/count_tokens']) {
+      const answer = await post(path, { ...MESSAGES, ...rest })
+      expect([answer.status, answer.at('error.code')]).toEqual([400, 'not_stateless'])
+    }
+    expect(claude.requests).toEqual([])
+    const kept = { container: null, tools: [{ type: 'custom', name: 'f' }, null] }
+    expect((await post('/v1/messages', { ...MESSAGES, ...kept })).at('error.code')).not.toBe(
+      'not_stateless',
+    )
+    expect(claude.requests).toHaveLength(1)
+  })
+
   test('is counted as one route', async () => {
     expect((await world.admin('/metrics')).text).toMatch(/route="stateful",status="400"/)
   })
@@ -508,4 +532,62 @@ describe.each(Object.keys(OPERATIONS).filter((name) => name in OPERATIONS))(
 
 test('every operation has a dialect', () => {
   expect(operation('transcriptions').dialect.name).toBe('openai-chat')
+})
+
+describe('the header anthropic-beta', () => {
+  const asked = async (betas: string, path = '/v1/messages', model = 'opus') => {
+    const answer = await post(path, { ...MESSAGES, model }, { 'anthropic-beta': betas })
+    return { answer, beta: claude.requests[0]?.headers['anthropic-beta'] }
+  }
+  const KNOWN = 'interleaved-thinking-2025-05-14'
+
+  test.each([
+    [KNOWN, KNOWN],
+    [`${KNOWN}, context-1m-2025-08-07`, `${KNOWN},context-1m-2025-08-07`],
+    [`${KNOWN},${KNOWN}`, KNOWN],
+    [`claude-code-20250219,oauth-2025-04-20,${KNOWN}`, KNOWN],
+    ['dreaming-2026-04-21', undefined],
+    ['effort', undefined],
+    ['effort-2025-11-24-of-alice', undefined],
+    ['Effort-2025-11-24', undefined],
+    ['effort-2025-11-24;q=1', undefined],
+    ['', undefined],
+  ])('%j goes to Anthropic as %j', async (betas, expected) => {
+    for (const path of ['/v1/messages', '/v1/messages/count_tokens']) {
+      claude.requests.length = 0
+      expect((await asked(betas, path)).beta).toBe(expected)
+      expect(claude.requests[0]?.headers['anthropic-version']).toBe('2023-06-01')
+    }
+  })
+
+  test('goes there with no more than sixteen betas', async () => {
+    const many = Array.from({ length: 20 }, (_, day) => `effort-2025-11-${day + 10}`)
+    expect((await asked(many.join(','))).beta).toBe(many.slice(0, 16).join(','))
+  })
+
+  test.each([
+    'files-api-2025-04-14',
+    'code-execution-2025-08-25',
+    'mcp-client-2025-11-20',
+    'mcp-servers-2025-12-04',
+    'skills-2025-10-02',
+    'managed-agents-2026-04-01',
+  ])('is refused with %s, wherever the model is', async (beta) => {
+    for (const model of ['opus', 'whisper']) {
+      const { answer } = await asked(`${KNOWN},${beta}`, '/v1/messages', model)
+      expect([answer.status, answer.at('error.code')]).toEqual([400, 'not_stateless'])
+      expect(answer.headers['x-receipt-id']).toBeDefined()
+    }
+    expect([...claude.requests, ...compatible.requests]).toEqual([])
+  })
+
+  test('goes to nobody else, and from no other route', async () => {
+    await asked(KNOWN, '/v1/messages', 'whisper')
+    const chat = { model: 'whisper', messages: MESSAGES.messages }
+    await post('/v1/chat/completions', chat, { 'anthropic-beta': 'files-api-2025-04-14' })
+    expect(compatible.requests.map(({ headers }) => headers['anthropic-beta'])).toEqual([
+      undefined,
+      undefined,
+    ])
+  })
 })
