@@ -56,8 +56,14 @@ export async function written(socket: Socket, bytes: string | Buffer): Promise<b
   if (socket.destroyed) return false
   if (socket.write(bytes)) return true
   await new Promise<void>((resolve) => {
-    socket.once('drain', resolve)
-    socket.once('close', resolve)
+    // Each leaves with the other: a flood waits often, and what stays behind of each wait piles up.
+    const done = (): void => {
+      socket.off('drain', done)
+      socket.off('close', done)
+      resolve()
+    }
+    socket.on('drain', done)
+    socket.on('close', done)
   })
   return !socket.destroyed
 }
