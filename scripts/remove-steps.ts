@@ -14,8 +14,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { writeCounts } from './counts.ts'
-import { EQUIVALENT } from './steps-equivalent.ts'
-import { STEPS, SUITES, type Removal } from './steps.ts'
+import { removals, suitesFor } from './removals.ts'
+import type { Removal } from './steps.ts'
 
 /*
  * Removes every refusal and every verification step, one at a time, in a copy of the sources, and demands
@@ -26,8 +26,6 @@ import { STEPS, SUITES, type Removal } from './steps.ts'
  * With --sample one of N shares is looked at, chosen by the commit: the whole takes an hour on two cores.
  */
 
-const THROW =
-  /throw new (?:EvidenceError|NrasFailure|PolicyError|ChannelError|ClientError|GatewayError|EnclaveError|VerificationRefused|SessionFileError|SendError|TypeError)\(/g
 const WORKERS = 2
 const COPIED = [
   'attestation',
@@ -43,43 +41,6 @@ const COPIED = [
   '.oxlintrc.json',
   'config.example.yaml',
 ]
-
-/** `throw new X(…)` statements as removals: the condition is still computed, and nothing follows from it. */
-function refusals(file: string): Removal[] {
-  const text = readFileSync(file, 'utf8')
-  return [...text.matchAll(THROW)].map(({ index }, nth) => ({
-    file,
-    name: `refusal ${nth + 1}: ${text.slice(index + 'throw new '.length, text.indexOf('\n', index))}`,
-    start: index,
-    end: closingParenthesis(text, index),
-    replacement: 'void 0',
-  }))
-}
-
-function closingParenthesis(text: string, from: number): number {
-  let depth = 0
-  for (let at = text.indexOf('(', from); at < text.length; at++) {
-    if (text[at] === '(') depth++
-    if (text[at] === ')' && --depth === 0) return at + 1
-  }
-  throw new TypeError(`unbalanced statement at ${from}`)
-}
-
-/** A step named by its text, which must stand exactly once in its file. */
-function named([file, step, replacement]: readonly [string, string, string]): Removal {
-  const text = readFileSync(file, 'utf8')
-  const start = text.indexOf(step)
-  if (start < 0 || text.includes(step, start + 1)) {
-    throw new TypeError(`${file} does not hold exactly once: ${step}`)
-  }
-  return {
-    file,
-    name: step.trim().split('\n')[0] ?? '',
-    start,
-    end: start + step.length,
-    replacement,
-  }
-}
 
 /** The sources again, with this project's dependencies but with its own copy of the attestation package. */
 function copySources(): string {
@@ -114,12 +75,6 @@ async function testsFail(
   return status !== 0
 }
 
-function suitesFor(file: string): readonly string[] {
-  const found = SUITES.find(([prefix]) => file.startsWith(prefix))
-  if (found === undefined) throw new TypeError(`no suite for ${file}`)
-  return found[1]
-}
-
 const print = (line: string): boolean => process.stdout.write(`${line}\n`)
 
 /** Whether a test noticed the removal. */
@@ -132,23 +87,12 @@ async function noticed(copy: string, removal: Removal): Promise<boolean> {
   return red
 }
 
-function sourceFiles(prefix: string): string[] {
-  if (prefix.endsWith('.ts')) return [prefix]
-  return readdirSync(prefix, { recursive: true, encoding: 'utf8' })
-    .filter((name) => name.endsWith('.ts') && !name.includes('dist/'))
-    .map((name) => join(prefix, name))
-    .toSorted()
-}
-
-function removals(): Removal[] {
-  const files = [...new Set(SUITES.flatMap(([prefix]) => sourceFiles(prefix)))]
-  const all = [...STEPS.map(named), ...files.flatMap(refusals)]
-  const wanted = option('--only') ?? ''
-  const judged = all
-    .filter(({ file, name }) => `${file} ${name}`.includes(wanted))
-    .filter(({ file, name }) => !EQUIVALENT.some(([f, n]) => f === file && name.includes(n)))
+/** Those that the command line asks for. */
+function wanted(): Removal[] {
+  const only = option('--only') ?? ''
+  const named = removals().filter(({ file, name }) => `${file} ${name}`.includes(only))
   const of = Number(option('--sample') ?? 1)
-  return judged.filter((_, index) => (index + shareOf(of)) % of === 0)
+  return named.filter((_, index) => (index + shareOf(of)) % of === 0)
 }
 
 function option(name: string): string | undefined {
@@ -191,7 +135,7 @@ async function allGreen(all: readonly Removal[]): Promise<boolean> {
 }
 
 async function main(): Promise<number> {
-  const all = removals()
+  const all = wanted()
   if (!(await allGreen(all))) {
     print('the tests fail with every step in place')
     return 1

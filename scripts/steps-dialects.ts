@@ -11,6 +11,5 @@ export const DIALECT_SUITES: readonly (readonly [prefix: string, suites: readonl
   ['src/dialects/cohere', ['test/dialects/cohere', 'test/dialects/vendors-hostile.test.ts']],
   ['src/dialects/openai-chat', ['test/dialects/openai-chat']],
   ['src/dialects/openai-responses', ['test/dialects/openai-responses.test.ts']],
-  ['src/dialects/completions.ts', ['test/dialects/openai-chat-client.test.ts']],
   ['src/dialects/anthropic', ['test/dialects/anthropic']],
 ]

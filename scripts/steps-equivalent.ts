@@ -1,32 +1,33 @@
+import { EDGE_EQUIVALENT } from './steps-edges.ts'
 import { PROVIDER_EQUIVALENT } from './steps-providers.ts'
-import { RELEASE_EQUIVALENT } from './steps-release.ts'
 import { SESSION_EQUIVALENT } from './steps-sessions.ts'
 
-/** Refusals that another one, further on, makes again: no input can tell them from their absence. */
-export const EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
+/**
+ * Refusals that another one, further on, makes again: no input can tell them from their absence. Each is named by a text that
+ * stands once in its file with the refusal in it: a number would come to mean another one.
+ */
+export const EQUIVALENT: readonly (readonly [file: string, text: string, why: string])[] = [
   [
     'attestation/json.ts',
-    'refusal 4:',
+    "if (!SCALAR.test(this.#text)) throw new EvidenceError('json_malformed')",
     'a scan that found no scalar goes on at the start, where nothing it expects stands',
   ],
-  ['attestation/json.ts', 'refusal 2:', 'what was scanned as a string literal parses to a string'],
+  [
+    'attestation/json.ts',
+    "if (typeof value !== 'string') throw new EvidenceError('json_malformed')",
+    'what was scanned as a string literal parses to a string',
+  ],
   [
     'client/pinned.ts',
-    'refusal 1:',
+    "if (socket.destroyed) throw new ChannelError('channel_unreachable')",
     'undici finds the destroyed socket itself; this gives the error its code',
   ],
-  [
-    'client/collect.ts',
-    'refusal 3:',
-    'the discarded body cannot be read either, with the same code',
-  ],
-  ...RELEASE_EQUIVALENT,
+  ...EDGE_EQUIVALENT,
   ...PROVIDER_EQUIVALENT,
   ...SESSION_EQUIVALENT,
-  ['src/prompt.ts', 'refusal 5:', 'a body whose shape was read has been parsed already'],
   [
     'src/routes/prompt.ts',
-    'refusal 2:',
+    "if (!isRequestId(requestId)) throw new GatewayError('internal')",
     'a request id is always minted; this only narrows its type',
   ],
 ]

@@ -28,4 +28,11 @@ export const OPERATION_STEPS: readonly (readonly [
   ['src/config/prices.ts', '    if (!used) {', '    if (false) {'],
   ['src/config/describe.ts', 'admin.port === null || loopback', 'true'],
   ['src/admin.ts', '    await admin?.close()\n', ''],
+  ['src/admin.ts', '  app.removeAllContentTypeParsers()\n', ''],
+  ['src/admin.ts', ' || host === listening.toLowerCase()', ''],
+  ['src/admin.ts', 'LOOPBACK.has(host) || ', ''],
+  ['src/admin.ts', 'ANY_ADDRESS.has(listening) && ', ''],
+  ['src/admin.ts', ' && isIP(host) !== 0', ''],
+  ['src/admin.ts', '(?::\\d{1,5})?$/i', '/i'],
+  ['src/admin.ts', 'error instanceof GatewayError ? error : new', 'new'],
 ]

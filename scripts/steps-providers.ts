@@ -13,11 +13,11 @@ export const PROVIDER_SUITES: readonly (readonly [prefix: string, suites: readon
 ]
 
 /** As `EQUIVALENT` in `steps-equivalent.ts`. */
-export const PROVIDER_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] =
+export const PROVIDER_EQUIVALENT: readonly (readonly [file: string, text: string, why: string])[] =
   [
     [
       `${PROVIDERS}/appraise.ts`,
-      'a kind appraises one channel or throws',
+      "throw new TypeError('a kind appraises one channel or throws')",
       'no kind gives an empty list; the line turns a mistake in a new one into an error that says so',
     ],
   ]

@@ -9,7 +9,6 @@ export const RELEASE_SUITES: readonly (readonly [prefix: string, suites: readonl
   ['src/providers/releases.ts', ['test/src/tinfoil.test.ts']],
   ['src/upstream/seal-ehbp.ts', ['test/src/seal-ehbp']],
   ['src/upstream/ehbp-frames.ts', ['test/src/seal-ehbp']],
-  ['src/attempt.ts', ['test/src/tinfoil.test.ts']],
 ]
 
 /** Steps that are calls or conditions, beyond the refusals themselves. */
@@ -51,10 +50,3 @@ export const RELEASE_STEPS: readonly (readonly [
 ]
 
 /** Refusals that something further on makes again. */
-export const RELEASE_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
-  [
-    'src/attempt.ts',
-    'refusal 2:',
-    'a route names a configured provider; without one the call fails with the same code',
-  ],
-]

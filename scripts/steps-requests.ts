@@ -30,6 +30,31 @@ export const REQUEST_STEPS: readonly (readonly [
   ['src/plan.ts', ' && !ignore.has(provider)', ''],
   ['src/prompt.ts', 'edits.push(removal(shape.members, member))', 'void 0'],
   ['src/prompt.ts', '  checkProvider(bytes, members)\n', ''],
+  ['src/plan.ts', '    .filter((route) => affordable(route, maxPrice, prices))\n', ''],
+  ['src/plan.ts', 'price.input <= most.prompt && ', ''],
+  ['src/plan.ts', ' && price.output <= most.completion', ''],
+  ['src/plan.ts', 'price !== null && price.input', 'price === null || price.input'],
+  ['src/preferences.ts', ' || value.length > MAX_NAMED', ''],
+  ['src/preferences.ts', ' || name.length > MAX_NAME', ''],
+  ['src/preferences.ts', "typeof name !== 'string' || ", ''],
+  ['src/preferences.ts', "typeof usd !== 'number' || ", ''],
+  ['src/preferences.ts', ' || !(usd >= 0)', ''],
+  ['src/preferences.ts', "typeof value !== 'object' || value === null", 'value === null'],
+  // A body is read once, strictly, and nothing that is said to the gateway goes on.
+  ['src/prompt.ts', '{ fatal: true, ignoreBOM: true }', '{ ignoreBOM: true }'],
+  ['src/prompt.ts', '{ fatal: true, ignoreBOM: true }', '{ fatal: true }'],
+  ['src/prompt.ts', "typeof model === 'string' && ", ''],
+  ['src/prompt.ts', 'model.length > 0 && ', ''],
+  ['src/prompt.ts', 'model.length <= MAX_MODEL && ', ''],
+  ['src/prompt.ts', ' && model.isWellFormed()', ''],
+  ['src/prompt.ts', 'return unaddressed(expose(this.#value))', 'return expose(this.#value)'],
+  ['src/prompt.ts', 'unaddressed(parse(applyEdits', '(parse(applyEdits'],
+  ['src/prompt.ts', 'wanted.length === 0 ? ', 'true ? '],
+  ['src/prompt.ts', ' || value.length === 0', ''],
+  ['src/prompt.ts', ' || value.length > MAX_PINNED', ''],
+  ['src/prompt.ts', ' || !isSessionId(id)', ''],
+  ['src/prompt.ts', 'return { verified: true, sessions:', 'return { verified: false, sessions:'],
+  ['src/prompt.ts', 'edits.toSorted((left, right) => left.start - right.start)', 'edits'],
   // A name never widens what its model allows.
   [
     'src/model-names.ts',
@@ -43,6 +68,7 @@ export const REQUEST_STEPS: readonly (readonly [
   ['src/padding.ts', 'least <= this.#common ? this.#common : blocks', 'blocks'],
   // A comment's empty line within a frame would end it early.
   ['src/keep-alive.ts', 'if (endsFrame(this.#tail)) send', 'send'],
+  ['src/routing.ts', 'price === null ? Infinity : ', 'price === null ? 0 : '],
   // Who fails often enough is left alone.
   ['src/first-answer.ts', 'lost || countsAsFailure(failure.code)', 'lost'],
 ]

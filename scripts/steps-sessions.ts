@@ -15,7 +15,12 @@ export const SESSION_SUITES: readonly (readonly [path: string, tests: readonly s
   ['src/upstream/breaker.ts', ['test/src/routing.test.ts']],
   [
     'src/attempt.ts',
-    ['test/src/balanced.test.ts', 'test/src/refusals.test.ts', 'test/src/lifecycle.test.ts'],
+    [
+      'test/src/balanced.test.ts',
+      'test/src/refusals.test.ts',
+      'test/src/lifecycle.test.ts',
+      'test/src/tinfoil.test.ts',
+    ],
   ],
   ['src/dispatch.ts', ['test/src/routing.test.ts', 'test/src/chat.test.ts']],
   ['src/gateway.ts', ['test/src/session-file.test.ts', 'test/src/operation.test.ts']],
@@ -80,30 +85,30 @@ export const SESSION_STEPS: readonly (readonly [
 ]
 
 /** As `EQUIVALENT` in `steps-equivalent.ts`. */
-export const SESSION_EQUIVALENT: readonly (readonly [file: string, name: string, why: string])[] = [
+export const SESSION_EQUIVALENT: readonly (readonly [file: string, text: string, why: string])[] = [
   [
     'src/session-slot.ts',
-    'refusal 5:',
+    "if (!isSessionId(id)) throw new TypeError('expected a session id')",
     'a session id is always a digest; this only narrows its type',
   ],
   [
     'enclave/self-check.ts',
-    'refusal 1:',
+    "if (line === undefined) throw new TypeError('no such line')",
     'a line that is not there cannot be read either, and the fact is unknown for that',
   ],
   [
     'src/session-database.ts',
-    'refusal 2:',
+    "} catch {\n    throw new SessionFileError('session_file_unavailable')\n  }\n  if (stat === undefined)",
     'what cannot be looked at cannot be opened either, with the same code',
   ],
   [
     'src/session-database.ts',
-    'refusal 3:',
+    "if (!stat.isFile()) throw new SessionFileError('session_file_unavailable')",
     'SQLite refuses folders and devices with the same code; here they are not even opened',
   ],
   [
     'src/attempt.ts',
-    'refusal 2:',
+    "provider === undefined) throw new GatewayError('internal')",
     'a route names a provider that the configuration has; this only narrows its type',
   ],
 ]

@@ -1,4 +1,5 @@
 import { DIALECT_SUITES } from './steps-dialects.ts'
+import { EDGE_STEPS, EDGE_SUITES } from './steps-edges.ts'
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
 import { CHUTES_STEPS, CHUTES_SUITES } from './steps-chutes.ts'
 import { NVIDIA_STEPS, NVIDIA_SUITES } from './steps-nvidia.ts'
@@ -49,6 +50,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ...REQUEST_SUITES,
   ...DIALECT_SUITES,
   ...OPERATION_SUITES,
+  ...EDGE_SUITES,
   ['src/upstream/plain.ts', ['test/src/sessions.test.ts', 'test/src/parts.test.ts']],
   ['src/upstream/attested.ts', ['test/src/sessions.test.ts']],
   ['src/collateral.ts', ['test/src/collateral.test.ts']],
@@ -62,7 +64,6 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['src/consent.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/keys.ts', ['test/src/parts.test.ts', 'test/src/refusals.test.ts']],
   ['src/admit.ts', ['test/src/refusals.test.ts']],
-  ['src/upstream/send.ts', ['test/src/hostile-upstream.test.ts']],
   ['src/routes/prompt.ts', ['test/src/operation.test.ts', 'test/src/refusals.test.ts']],
 ]
 
@@ -287,5 +288,6 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ['client/pinned.ts', 'if (sameDigest(opened.spkiSha256, expected)) return', 'return'],
   // src/: checks that the types make already, made again at run time
   ...OPERATION_STEPS,
+  ...EDGE_STEPS,
   ['src/upstream/channel.ts', '    this.#check()\n    const { seal }', '    const { seal }'],
 ]

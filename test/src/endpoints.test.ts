@@ -1,8 +1,11 @@
+import { once } from 'node:events'
+import { createServer } from 'node:http'
 import Anthropic from '@anthropic-ai/sdk'
 import OpenAI, { toFile } from 'openai'
 import { Agent, fetch as undiciFetch } from 'undici'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { operation, OPERATIONS } from '../../src/operations.ts'
+import { listen, portOf, stop } from '../support/ports.ts'
 import { startRecorder, type Recorder } from '../support/recorder.ts'
 import {
   CANARY,
@@ -20,6 +23,8 @@ let world: World
 let cohere: Recorder
 let compatible: Recorder
 let claude: Recorder
+/** Takes requests and never answers. */
+const silent = createServer()
 let agent: Agent
 
 const routeTo = (name: string, providers: readonly string[]) => ({
@@ -34,17 +39,25 @@ beforeAll(async () => {
     startRecorder(),
     startRecorder(),
   ])
+  await listen(silent)
   const api_key = { env: 'UPSTREAM_KEY' }
   world = await startWorld({
     extra: {
       providers: [
         { id: 'cohere', kind: 'cohere', base_url: `${cohere.url}/v2`, api_key },
+        {
+          id: 'silent',
+          kind: 'cohere',
+          base_url: `http://127.0.0.1:${portOf(silent)}/v2`,
+          api_key,
+        },
         { id: 'compatible', kind: 'openai', base_url: `${compatible.url}/v1`, api_key },
         { id: 'claude', kind: 'anthropic', base_url: `${claude.url}/v1`, api_key },
       ],
       models: [
         routeTo('command', ['cohere']),
         routeTo('whisper', ['compatible']),
+        routeTo('silent', ['silent']),
         routeTo('either', ['compatible', 'claude']),
         routeTo('opus', ['claude']),
       ],
@@ -56,6 +69,7 @@ afterAll(async () => {
   await agent.destroy()
   await world.close()
   await Promise.all([cohere, compatible, claude].map((each) => each.close()))
+  await stop(silent)
 })
 beforeEach(() => {
   for (const each of [cohere, compatible, claude]) {
@@ -140,11 +154,35 @@ describe('embeddings through Cohere', () => {
     ['an object', { input: [{}] }, 'invalid_request'],
     ['an unknown purpose', { input: 'a', input_type: 'x' }, 'invalid_request'],
     ['half a dimension', { input: 'a', dimensions: 0.5 }, 'invalid_request'],
+    ['too many dimensions', { input: 'a', dimensions: 65_537 }, 'invalid_request'],
+    ['too many texts', { input: Array.from({ length: 10_001 }, () => 'a') }, 'invalid_request'],
     ['an unknown format', { input: 'a', encoding_format: 'hex' }, 'invalid_request'],
   ])('refuses %s before anything is sent', async (_name, body, code) => {
     const answer = await post('/v1/embeddings', { model: 'command', ...body })
     expect([answer.status, answer.at('error.code')]).toEqual([400, code])
     expect(cohere.requests).toEqual([])
+  })
+
+  test('without counts are metered as not known', async () => {
+    cohere.answer.body = json({ embeddings: { float: [[1]] } })
+    const answer = await post('/v1/embeddings', { model: 'command', input: 'one' })
+    expect(answer.at('usage')).toEqual({ prompt_tokens: 0, total_tokens: 0 })
+    const metered = world.logs.findLast((line) => line.includes('prompt_metered'))
+    expect(JSON.parse(metered ?? '')).toMatchObject({ uncachedInput: null, output: null })
+  })
+
+  test('that nobody waits for any more end as such', async () => {
+    const controller = new AbortController()
+    const asking = world.call('/v1/embeddings', {
+      method: 'POST',
+      body: json({ model: 'silent', input: 'one' }),
+      headers: { 'content-type': 'application/json' },
+      signal: controller.signal,
+    })
+    await once(silent, 'request')
+    controller.abort()
+    await expect(asking).rejects.toThrow(/abort/i)
+    await expect.poll(() => world.logs.join('')).toMatch(/"model":"silent","end":"client_abort"/)
   })
 
   test.each([
@@ -189,6 +227,7 @@ describe('rerank through Cohere', () => {
 
   test.each([
     [{ documents: [] }],
+    [{ documents: Array.from({ length: 10_001 }, () => 'a') }],
     [{ documents: [1] }],
     [{ documents: ['a', { title: 'b' }] }],
     [{ top_n: 0 }],
@@ -389,6 +428,9 @@ describe('what the gateway would have to keep', () => {
     ['POST', '/v1/files'],
     ['GET', '/v1/files/f/content'],
     ['POST', '/v1/batches'],
+    ['POST', '/v1/containers'],
+    ['GET', '/v1/containers/c/files'],
+    ['POST', '/v1/evals/e/runs'],
     ['POST', '/v1/conversations'],
     ['GET', '/v1/conversations/c/items'],
     ['POST', '/v1/vector_stores'],
@@ -421,10 +463,13 @@ describe('what the gateway would have to keep', () => {
     expect(answer.at('error.code')).toBe('missing_api_key')
   })
 
-  test('POST /v1/responses/input_tokens keeps nothing and is not there', async () => {
-    const answer = await post('/v1/responses/input_tokens', {})
-    expect(answer.at('error.code')).toBe('route_not_found')
-  })
+  test.each(['input_tokens', 'compact', 'compact?q=1'])(
+    'POST /v1/responses/%s keeps nothing and is not there',
+    async (path) => {
+      const answer = await post(`/v1/responses/${path}`, {})
+      expect(answer.at('error.code')).toBe('route_not_found')
+    },
+  )
 
   test('store: true of a chat that passes unread', async () => {
     const before = world.plain.requests.length
