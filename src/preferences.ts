@@ -15,7 +15,7 @@ export interface Preferences {
 }
 
 /** US dollars for a million tokens, each inclusive; `Infinity` where one is not bounded. */
-export interface MaxPrice {
+interface MaxPrice {
   readonly prompt: number
   readonly completion: number
 }

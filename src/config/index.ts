@@ -5,7 +5,6 @@ export {
   type Confidentiality,
   type Config,
   type ConfigProblem,
-  type ConfiguredPrice,
   type Key,
   type Model,
   type PlainProvider,
