@@ -129,4 +129,9 @@ export const EDGE_EQUIVALENT: readonly (readonly [file: string, text: string, wh
   ['src/dialects/cohere/openai.ts', '!isList(input) || ', READ_BEFORE],
   ['src/dialects/cohere/openai.ts', 'query === null || ', READ_BEFORE],
   ['src/dialects/cohere/openai.ts', '!isList(given) || ', READ_BEFORE],
+  [
+    'src/preferences.ts',
+    "typeof value !== 'object' || value === null) throw",
+    'what is no object has no member with a known name; this only narrows the type',
+  ],
 ]

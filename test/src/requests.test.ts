@@ -204,6 +204,7 @@ describe('preferences under provider', () => {
     [{ order: 'tee' }],
     [{ order: [1] }],
     [{ only: Array.from({ length: 65 }, () => 'tee') }],
+    [{ only: ['t'.repeat(65)] }],
     [{ ignore: null }],
     [{ allow_fallbacks: 'no' }],
     [{ sort: 'best' }],

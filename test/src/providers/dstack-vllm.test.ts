@@ -1,4 +1,9 @@
-import { isVerificationError, observingPolicy, type VerifiedEndpoint } from '@vouchgate/attestation'
+import {
+  decodeProviderEvidence,
+  isVerificationError,
+  observingPolicy,
+  type VerifiedEndpoint,
+} from '@vouchgate/attestation'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { ChannelError } from '../../../client/errors.ts'
 import { VerifiedChannel } from '../../../src/upstream/channel.ts'
@@ -66,6 +71,16 @@ test('a node is accepted with its TLS key, and not with the signing key that nob
     gpu_binding: 'shared-nonce',
     compose_hash: node.td.composeHash,
   })
+})
+
+test('what was fetched to judge its GPUs by is kept beside its report', async () => {
+  const policy = policyOf(vendors, [node.td])
+  const asked = { kind: 'dstack-vllm', origin: node.origin, model: 'test-model', policy } as const
+  const evidence = await collected(vendors, asked, {
+    gpus: async () => [['nvidia/rim/0', Uint8Array.of(7)]],
+  })
+  const { documents } = decodeProviderEvidence(evidence)
+  expect(documents.get('nvidia/rim/0')).toEqual(Uint8Array.of(7))
 })
 
 describe('refused is a node that', () => {
