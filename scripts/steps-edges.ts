@@ -8,7 +8,7 @@ const READ_BEFORE =
 export const EDGE_SUITES: readonly (readonly [prefix: string, suites: readonly string[]])[] = [
   ['client/retry-after.ts', ['test/client/retry-after.test.ts']],
   ['src/upstream/classify.ts', ['test/client/retry-after.test.ts', 'test/src/chat.test.ts']],
-  ['src/upstream/send.ts', [...HOSTILE, 'test/src/lifecycle.test.ts', 'test/src/requests.test.ts']],
+  ['src/upstream/send.ts', ['test/src/send.test.ts', ...HOSTILE, 'test/src/lifecycle.test.ts']],
   ['src/answer-sink.ts', [...HOSTILE, ...ENDPOINTS]],
   ['src/betas.ts', ENDPOINTS],
   ['src/operations.ts', ENDPOINTS],
