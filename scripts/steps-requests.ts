@@ -67,7 +67,7 @@ export const REQUEST_STEPS: readonly (readonly [
   // A frame has one size, whatever is in it.
   ['src/padding.ts', 'least <= this.#common ? this.#common : blocks', 'blocks'],
   // A comment's empty line within a frame would end it early.
-  ['src/keep-alive.ts', 'if (endsFrame(this.#tail)) send', 'send'],
+  ['src/keep-alive.ts', 'if (!this.#begun || endsFrame(this.#tail)) send', 'send'],
   ['src/routing.ts', 'price === null ? Infinity : ', 'price === null ? 0 : '],
   // Who fails often enough is left alone.
   ['src/first-answer.ts', 'lost || countsAsFailure(failure.code)', 'lost'],

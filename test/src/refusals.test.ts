@@ -123,6 +123,7 @@ describe('a prompt that is refused before any provider', () => {
     ['no model', `{"messages":[{"content":"${CANARY}"}]}`],
     ['no messages', '{"model":"secure"}'],
     ['stream as text', '{"model":"secure","messages":[],"stream":"yes"}'],
+    ['an empty model name', JSON.stringify(prompt(''))],
     ['an endless model name', JSON.stringify(prompt('m'.repeat(300)))],
   ])('400 invalid_request for %s', async (_name, body) => {
     expect(refusal(await world.chat(body))).toEqual([400, 'invalid_request'])
