@@ -134,4 +134,9 @@ export const EDGE_EQUIVALENT: readonly (readonly [file: string, text: string, wh
     "typeof value !== 'object' || value === null) throw",
     'what is no object has no member with a known name; this only narrows the type',
   ],
+  [
+    'src/prompt.ts',
+    'return { verified: true, sessions:',
+    'pinned sessions alone refuse a plain model, and an attested one is verified in any case',
+  ],
 ]

@@ -167,6 +167,7 @@ describe('serving constraints', () => {
     [{ aci_unknown: 1 }],
     [{ aci_session_ids: [] }],
     [{ aci_session_ids: ['xyz'] }],
+    [{ aci_session_ids: Array.from({ length: 65 }, () => '0'.repeat(64)) }],
     [{ aci_session_ids: ['0'.repeat(64)], aci_verified: false }],
   ])('%j is refused as invalid', async (provider) => {
     const answer = await world.chat(prompt('secure', { provider }))

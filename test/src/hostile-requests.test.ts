@@ -4,7 +4,7 @@ import { connect } from 'node:tls'
 import { setTimeout as delay } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { OPERATIONS, operation, type OperationName } from '../../src/operations.ts'
-import { readShape } from '../../src/prompt.ts'
+import { readable, readShape } from '../../src/prompt.ts'
 import { Gathered } from '../../src/gathered.ts'
 import { SseParser } from '../../src/dialects/sse.ts'
 import { Sensitive } from '../../src/sensitive.ts'
@@ -359,6 +359,16 @@ describe('a body', () => {
     expect(body.get()).toEqual(first)
     expect(parse).toHaveBeenCalledTimes(2)
     parse.mockRestore()
+  })
+
+  test('is read with names replaced, and still without what is said to the gateway', () => {
+    const shape = readShape(prompt, operation('chat'))
+    const replaced = readable(prompt, shape, (_bytes, members) =>
+      members
+        .filter(({ name }) => name === 'model')
+        .map(({ valueStart: start, end }) => ({ start, end, text: '"n"' })),
+    )
+    expect(replaced).toEqual({ model: 'n', messages: [], ['__proto__']: 1 })
   })
 
   test('that came in pieces of any size is whole', () => {
