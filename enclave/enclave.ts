@@ -14,6 +14,7 @@ import {
   type Generation,
   type LiveGeneration,
 } from './generation.ts'
+import { handOver, takeOver, type HandedGeneration } from './handover.ts'
 import { quoteQueue } from './quote-queue.ts'
 import { EnclaveError, type QuoteSource } from './quote-source.ts'
 import { SealedReceipt } from './sealed-receipt.ts'
@@ -31,6 +32,14 @@ export interface EnclaveOptions {
   readonly maxWaitingQuotes: number
 }
 
+/** Of a worker: its keys were made by another process of the same gateway. */
+export interface WorkerEnclaveOptions {
+  readonly clock: Clock
+  readonly handed: HandedGeneration
+  /** Asks that process for a report over a nonce. Rejects with `EnclaveError`. */
+  readonly report: (nonce: string) => Promise<AttestationReport>
+}
+
 /** A receipt without what only the enclave can fill in. */
 export type ReceiptDraft = Omit<UnsignedReceipt, 'key_id' | 'workload_keyset_digest'>
 
@@ -40,28 +49,30 @@ const ARCHIVE_LENGTH = 64
 const HOSTNAME =
   /^(?=.{1,253}$)(?:[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?\.)*[a-z0-9](?:[a-z0-9-]{0,61}[a-z0-9])?$/
 
+/** Where generations and reports over a nonce come from. Both reject with `EnclaveError`. */
+interface Maker {
+  next(): Promise<LiveGeneration>
+  report(generation: Generation, nonce: string): Promise<AttestationReport>
+}
+
 /**
  * Who we are: the sole holder of private keys.
  *
- * Its keys are born at `boot` and again at each `rotate`, and exist nowhere else; what leaves is public keys,
- * signatures, reports, and the TLS key for `node:tls`. The caller owns the timer: it calls `rotate` at
- * `rotationDueAt`, and again later if that fails, since a third of the lifetime is left.
+ * Its keys are born at `boot` and again at each `rotate`, and exist nowhere else, but for the workers of the same gateway;
+ * what leaves is public keys, signatures, reports, and the TLS key for `node:tls`. The caller owns the timer: it calls
+ * `rotate` at `rotationDueAt`, and again later if that fails, since a third of the lifetime is left.
  */
 export class Enclave {
-  readonly #options: EnclaveOptions
-  /** Serialises everything; only one requester and one rotation ever stand in it. */
-  readonly #source: QuoteSource
-  /** For whoever asks over the network. A full lane of requesters does not delay a rotation. */
-  readonly #requested: QuoteSource
+  readonly #clock: Clock
+  readonly #maker: Maker
   readonly #listeners: ((generation: Generation) => void)[] = []
   #live: LiveGeneration
   #archive: readonly Keyset[] = []
   #rotating: Promise<void> | null = null
 
-  private constructor(options: EnclaveOptions, source: QuoteSource, live: LiveGeneration) {
-    this.#options = options
-    this.#source = source
-    this.#requested = quoteQueue(source, { maxWaiting: options.maxWaitingQuotes })
+  private constructor(clock: Clock, maker: Maker, live: LiveGeneration) {
+    this.#clock = clock
+    this.#maker = maker
     this.#live = live
   }
 
@@ -78,9 +89,17 @@ export class Enclave {
       throw new TypeError('lifetimeSeconds is at most seven days')
     }
     if (domain !== null && !HOSTNAME.test(domain)) throw new TypeError('domain is a host name')
-    const source = quoteQueue(options.source, { maxWaiting: 1 })
-    const live = await createGeneration({ ...options, source, now: clock.now() })
-    return new Enclave(options, source, live)
+    const maker = quotingMaker(options)
+    return new Enclave(clock, maker, await maker.next())
+  }
+
+  /** With keys that were handed over; new ones come by `take`, never by `rotate`. */
+  static ofWorker({ clock, handed, report }: WorkerEnclaveOptions): Enclave {
+    const maker: Maker = {
+      next: () => Promise.reject(new TypeError('a worker makes no keys')),
+      report: (_generation, nonce) => report(nonce),
+    }
+    return new Enclave(clock, maker, takeOver(handed))
   }
 
   get current(): Generation {
@@ -89,7 +108,8 @@ export class Enclave {
 
   /** Two thirds into the life of the current keyset. */
   get rotationDueAt(): UnixSeconds {
-    return this.current.bornAt + Math.floor((2 * this.#options.lifetimeSeconds) / 3)
+    const { bornAt, notAfter } = this.current
+    return bornAt + Math.floor((2 * (notAfter - bornAt)) / 3)
   }
 
   /**
@@ -101,7 +121,7 @@ export class Enclave {
     const { generation, report } = this.#unexpired()
     if (nonce === null) return report
     if (!isNonce(nonce)) throw new TypeError('a nonce is 64 lower-case hex digits')
-    return createReport(generation, nonce, { ...this.#options, source: this.#requested })
+    return this.#maker.report(generation, nonce)
   }
 
   /** Fixes a receipt, to be signed with the current generation's key (ACI §7.2). Throws `keyset_expired`. */
@@ -126,6 +146,16 @@ export class Enclave {
     return this.#rotating
   }
 
+  /** The current keys, for a worker of this gateway. */
+  handOver(): HandedGeneration {
+    return handOver(this.#live)
+  }
+
+  /** Serves on with keys that were handed over. */
+  take(handed: HandedGeneration): void {
+    this.#begin(takeOver(handed))
+  }
+
   /** Calls back with each new generation, so that a server can take its certificate. */
   onRotate(listener: (generation: Generation) => void): void {
     this.#listeners.push(listener)
@@ -137,8 +167,10 @@ export class Enclave {
   }
 
   async #replace(): Promise<void> {
-    const now = this.#options.clock.now()
-    const live = await createGeneration({ ...this.#options, source: this.#source, now })
+    this.#begin(await this.#maker.next())
+  }
+
+  #begin(live: LiveGeneration): void {
     this.#archive = [...this.#archive, this.current.keyset].slice(-ARCHIVE_LENGTH)
     this.#live = live
     for (const listener of this.#listeners) listener(live.generation)
@@ -146,7 +178,19 @@ export class Enclave {
 
   /** Signing on after the keyset's end would make receipts and reports that nobody may accept. */
   #unexpired(): LiveGeneration {
-    if (this.#options.clock.now() >= this.current.notAfter) throw new EnclaveError('keyset_expired')
+    if (this.#clock.now() >= this.current.notAfter) throw new EnclaveError('keyset_expired')
     return this.#live
+  }
+}
+
+function quotingMaker(options: EnclaveOptions): Maker {
+  // Serialises everything; only one requester and one rotation ever stand in it.
+  const source = quoteQueue(options.source, { maxWaiting: 1 })
+  // For whoever asks over the network. A full lane of requesters does not delay a rotation.
+  const requested = quoteQueue(source, { maxWaiting: options.maxWaitingQuotes })
+  return {
+    next: () => createGeneration({ ...options, source, now: options.clock.now() }),
+    report: (generation, nonce) =>
+      createReport(generation, nonce, { ...options, source: requested }),
   }
 }

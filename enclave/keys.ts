@@ -1,5 +1,6 @@
 import {
   createHash,
+  createPrivateKey,
   createPublicKey,
   diffieHellman,
   generateKeyPairSync,
@@ -9,9 +10,12 @@ import {
 import { toHex, type Bytes, type PublicKey } from '@vouchgate/attestation'
 
 /**
- * The keys of one generation. They are made here, stay in `#private` fields of this process's memory, and are
- * never written; one key per role (ACI §3.1), so that no signature of one role can pass for another's.
+ * The keys of one generation. They are made here, stay in `#private` fields of this gateway's memory, and are
+ * never written; one key per role (ACI §3.1), so that no signature of one role can pass for another's. A worker of the
+ * gateway is given them as PEM, through the pipe to the process that made them.
  */
+
+const pemOf = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString()
 
 const spkiOf = (key: KeyObject): Bytes =>
   Uint8Array.from(key.export({ type: 'spki', format: 'der' }))
@@ -35,16 +39,21 @@ export class ServerKey {
   readonly spkiSha256: string
   readonly #privateKey: KeyObject
 
-  constructor() {
-    const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' })
+  constructor(
+    privateKey: KeyObject = generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey,
+  ) {
     this.#privateKey = privateKey
-    this.spki = spkiOf(publicKey)
+    this.spki = spkiOf(createPublicKey(privateKey))
     this.spkiSha256 = sha256Hex(this.spki)
   }
 
-  /** For `node:tls`, which takes nothing else. */
+  static fromPem(pem: string): ServerKey {
+    return new ServerKey(createPrivateKey(pem))
+  }
+
+  /** For `node:tls`, which takes nothing else, and for workers. */
   pem(): string {
-    return this.#privateKey.export({ type: 'pkcs8', format: 'pem' })
+    return pemOf(this.#privateKey)
   }
 
   /** A handle that can sign the certificate and cannot be exported. */
@@ -58,10 +67,18 @@ export class ReceiptKey {
   readonly entry: PublicKey
   readonly #privateKey: KeyObject
 
-  constructor() {
-    const { privateKey, publicKey } = generateKeyPairSync('ed25519')
+  constructor(privateKey: KeyObject = generateKeyPairSync('ed25519').privateKey) {
     this.#privateKey = privateKey
-    this.entry = publicEntry('receipt', 'ed25519', publicKey)
+    this.entry = publicEntry('receipt', 'ed25519', createPublicKey(privateKey))
+  }
+
+  static fromPem(pem: string): ReceiptKey {
+    return new ReceiptKey(createPrivateKey(pem))
+  }
+
+  /** For workers. */
+  pem(): string {
+    return pemOf(this.#privateKey)
   }
 
   sign(message: Uint8Array): Bytes {
@@ -77,10 +94,19 @@ export class HpkeKey {
   readonly entry: PublicKey
   readonly #privateKey: KeyObject
 
-  constructor() {
-    const { privateKey, publicKey } = generateKeyPairSync('x25519')
+  constructor(privateKey: KeyObject = generateKeyPairSync('x25519').privateKey) {
     this.#privateKey = privateKey
+    const publicKey = createPublicKey(privateKey)
     this.entry = publicEntry('e2ee', 'hpke-x25519-hkdfsha256-aes256gcm', publicKey)
+  }
+
+  static fromPem(pem: string): HpkeKey {
+    return new HpkeKey(createPrivateKey(pem))
+  }
+
+  /** For workers. */
+  pem(): string {
+    return pemOf(this.#privateKey)
   }
 
   /** The DH of RFC 9180 §4.1 with a sender's 32-byte encapsulated key. Throws where the result is zero (§7.1.4). */

@@ -8,6 +8,8 @@ export const parseLaunchFlags = (text: string): string[] =>
   text.split('\n').filter((line) => line !== '' && !line.startsWith('#'))
 
 const READ_FLAG = '--allow-fs-read='
+/** Of the leader of several workers, which sees no prompt; see `scripts/launch.sh --workers`. */
+export const LEADER_FLAG = '--allow-child-process'
 const EVERYTHING = new Set(['', '*', '/', '/*'])
 
 /**
@@ -24,3 +26,7 @@ export function isLaunchContract(execArgv: readonly string[], flags: readonly st
     )
   )
 }
+
+/** The flags of the processes that a leader starts: they see prompts, and may start nothing. */
+export const workerFlags = (execArgv: readonly string[]): string[] =>
+  execArgv.filter((flag) => flag !== LEADER_FLAG)

@@ -1,8 +1,15 @@
-import { isLaunchContract, LAUNCH_FLAGS_PATH, parseLaunchFlags } from './launch-flags.ts'
+import {
+  isLaunchContract,
+  LAUNCH_FLAGS_PATH,
+  LEADER_FLAG,
+  parseLaunchFlags,
+  workerFlags,
+} from './launch-flags.ts'
 import { hasNoWritableDisk, isReadOnly } from './mounts.ts'
 import { processProbe, type Probe } from './probe.ts'
 
 export type Fact = 'held' | 'not_held' | 'unknown'
+export type Facts = Readonly<Record<string, Fact>>
 
 /** Each variable of these makes node or its libraries write, send or trust something it otherwise would not. */
 const UNWANTED_VARIABLES = [
@@ -78,11 +85,31 @@ const CHECKS = {
  * Never throws. `unknown` means that the fact could not be looked at, which is not a pass. The facts are
  * the process's own word; what makes them worth something is that the quote measures the code that says it.
  */
-export function selfCheck(probe: Probe = processProbe()): {
-  readonly facts: Readonly<Record<string, Fact>>
-} {
+export function selfCheck(probe: Probe = processProbe()): { readonly facts: Facts } {
   const facts = Object.entries(CHECKS).map(([name, check]) => [name, look(check, probe)] as const)
   return { facts: Object.fromEntries(facts) }
+}
+
+/**
+ * The same of the leader of several workers. It sees no prompt, and the one flag more that it has lets it start them:
+ * what it runs with beside that flag must be the contract.
+ */
+export function selfCheckOfLeader(probe: Probe = processProbe()): { readonly facts: Facts } {
+  const given = probe.execArgv.filter((flag) => flag === LEADER_FLAG).length
+  const execArgv = given > 1 ? probe.execArgv : workerFlags(probe.execArgv)
+  return selfCheck({ ...probe, execArgv })
+}
+
+const WORST = ['not_held', 'unknown', 'held'] as const satisfies readonly Fact[]
+
+/** What holds of all of several processes: of each fact the worst. One that a process does not know of is `unknown`. */
+export function worstFacts(all: readonly Facts[]): Facts {
+  const names = new Set(all.flatMap((facts) => Object.keys(facts)))
+  const worst = (name: string): Fact => {
+    const seen = all.map((facts) => facts[name] ?? 'unknown')
+    return WORST.find((fact) => seen.includes(fact)) ?? 'unknown'
+  }
+  return Object.fromEntries([...names].map((name) => [name, worst(name)]))
 }
 
 function look(check: (probe: Probe) => boolean, probe: Probe): Fact {
