@@ -2,7 +2,7 @@ import { EvidenceError, PolicyError } from '@vouchgate/attestation'
 import { ChannelError, ClientError, type FailureKind } from '../client/index.ts'
 import { EnclaveError } from '../enclave/index.ts'
 import { ConfigError } from '../src/config/index.ts'
-import { SelfCheckError } from '../src/gateway.ts'
+import { SelfCheckError } from '../src/boot.ts'
 import { SessionFileError } from '../src/session-file-error.ts'
 import { CliError } from './errors.ts'
 

@@ -19,12 +19,6 @@ export {
   type TeeEvidence,
 } from './quote-source.ts'
 export { SealedReceipt } from './sealed-receipt.ts'
-export {
-  selfCheck,
-  selfCheckOfLeader,
-  worstFacts,
-  type Fact,
-  type Facts,
-} from './self-check.ts'
+export { selfCheck, selfCheckOfLeader, worstFacts, type Fact, type Facts } from './self-check.ts'
 export { workerFlags } from './launch-flags.ts'
 export { tlsOptions, type TlsOptions } from './tls.ts'

@@ -23,7 +23,7 @@ export const SESSION_SUITES: readonly (readonly [path: string, tests: readonly s
     ],
   ],
   ['src/dispatch.ts', ['test/src/routing.test.ts', 'test/src/chat.test.ts']],
-  ['src/gateway.ts', ['test/src/session-file.test.ts', 'test/src/operation.test.ts']],
+  ['src/boot.ts', ['test/src/session-file.test.ts', 'test/src/operation.test.ts']],
   ['enclave/self-check.ts', ['test/enclave/self-check.test.ts']],
 ]
 
@@ -79,7 +79,7 @@ export const SESSION_STEPS: readonly (readonly [
   ['src/attempt.ts', "        connection.evict('channel_key_mismatch')\n", ''],
   ['src/attempt.ts', "      if (error.failure === 'withdrawn') return false\n", ''],
   // Whoever may write a file says so.
-  ['src/gateway.ts', "{ ...found, fs_write_denied: 'not_held' }", 'found'],
+  ['src/boot.ts', "{ ...found, fs_write_denied: 'not_held' }", 'found'],
   ['enclave/self-check.ts', ' && !probe.execArgv.some((flag) => flag.startsWith(WRITE_FLAG))', ''],
   ['client/pinned.ts', '      opened.socket.destroy()\n', ''],
 ]

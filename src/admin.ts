@@ -2,22 +2,28 @@ import { isIP } from 'node:net'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply } from 'fastify'
 import type { App } from './app.ts'
 import type { Config } from './config/index.ts'
-import type { Context } from './context.ts'
 import { errorBody, GatewayError } from './errors.ts'
-import { healthz, metrics, readyDetail } from './routes/state.ts'
+import type { Logger } from './log.ts'
+import { healthz, type AdminView } from './routes/state.ts'
 
 export interface Admin {
   readonly url: string
   close(): Promise<unknown>
 }
 
+export interface AdminOptions {
+  readonly config: Config
+  readonly log: Logger
+  readonly view: AdminView
+}
+
 /** Null where the configuration wants none. Rejects where the address cannot be listened on. */
-export async function openAdmin(context: Context): Promise<Admin | null> {
-  const { host, port } = context.config.admin
+export async function openAdmin({ config, log, view }: AdminOptions): Promise<Admin | null> {
+  const { host, port } = config.admin
   if (port === null) return null
-  const app = buildAdmin(context)
+  const app = buildAdmin(view, host)
   const url = await app.listen({ host, port })
-  context.log({ event: 'admin_started', port: Number(new URL(url).port) })
+  log({ event: 'admin_started', port: Number(new URL(url).port) })
   return { url, close: () => app.close() }
 }
 
@@ -39,7 +45,7 @@ export async function listen(
  * What an operator watches. Counters tell of traffic, to whoever can read them: of how many prompts, how long and when. So they
  * are not where clients are, and there is no TLS and no key because nobody else should reach it.
  */
-function buildAdmin(context: Context): FastifyInstance {
+function buildAdmin({ ready, metrics }: AdminView, host: string): FastifyInstance {
   const app = Fastify({
     logger: false,
     logController: new LogController({ disableRequestLogging: true }),
@@ -49,14 +55,20 @@ function buildAdmin(context: Context): FastifyInstance {
     return503OnClosing: false,
     forceCloseConnections: true,
   })
-  const { host } = context.config.admin
   app.removeAllContentTypeParsers()
   app.addHook('onRequest', async ({ headers }) => {
     if (!isOurs(headers.host ?? '', host)) throw new GatewayError('host_not_allowed')
   })
   app.get('/healthz', healthz())
-  app.get('/readyz', readyDetail(context))
-  app.get('/metrics', metrics(context))
+  app.get('/readyz', async (_request, reply) => {
+    const { ready: isReady, body } = ready()
+    reply.code(isReady ? 200 : 503)
+    return body
+  })
+  app.get('/metrics', async (_request, reply) => {
+    reply.type('text/plain; version=0.0.4; charset=utf-8')
+    return metrics()
+  })
   app.setNotFoundHandler(async () => {
     throw new GatewayError('route_not_found')
   })

@@ -1,6 +1,7 @@
+import type { CollateralSource } from '../client/collateral.ts'
 import type { Pipeline } from './call.ts'
-import type { CollateralService } from './collateral.ts'
 import type { KeyRing } from './keys.ts'
+import type { Peers } from './peers.ts'
 import type { SessionStore } from './session-store.ts'
 import type { SessionFile } from './session-file.ts'
 import type { AttestedSessions } from './sessions.ts'
@@ -15,7 +16,9 @@ export interface Context extends Pipeline {
   /** Null where sessions are kept in memory alone. */
   readonly sessionFile: SessionFile | null
   readonly serving: ServingBreakers
-  readonly collateral: CollateralService
+  /** Of the gateway's own quotes, for those who verify it. */
+  readonly collateral: { readonly source: CollateralSource }
+  readonly peers: Peers
   readonly running: RunningPrompts
 }
 

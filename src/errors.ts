@@ -102,6 +102,12 @@ const ERRORS = {
     'the provider keeps failing and is left alone for a while; the prompt was not forwarded',
   ),
   quote_unavailable: entry(503, 'server_error', true, 'the TEE did not give a quote'),
+  worker_busy: entry(
+    503,
+    'server_error',
+    true,
+    'another process of the gateway did not answer in time',
+  ),
   keyset_expired: entry(503, 'server_error', true, 'the keys of the gateway have expired'),
   shutting_down: entry(503, 'server_error', true, 'the gateway is shutting down'),
 } as const satisfies Record<string, Entry>

@@ -16,6 +16,11 @@ export class KeyRing {
     this.#keys = new Map(keys.map((key) => [key.sha256, key]))
   }
 
+  /** Whether it is the digest of a configured key. */
+  knows(digest: CredentialDigest): boolean {
+    return this.#keys.has(digest)
+  }
+
   /** Throws `missing_api_key` or `invalid_api_key`. */
   authenticate(authorization: string | undefined): Principal {
     if (authorization === undefined) throw new GatewayError('missing_api_key')

@@ -1,4 +1,4 @@
-import type { Clock } from '@vouchgate/attestation'
+import type { Clock, UnixSeconds } from '@vouchgate/attestation'
 import type { AttestedSession, Closable } from './attested-session.ts'
 import type { SessionId } from './ids.ts'
 import type { Failure } from './upstream/failure.ts'
@@ -62,12 +62,11 @@ export class LiveSessions<Channel extends Closable> {
 
   /**
    * A round of verification has replaced what was there. Where one origin may be several nodes, what was shown
-   * by another node, with another TLS key, still stands.
+   * by another node, with another TLS key, still stands. `now` is when the round was made.
    */
-  begin(round: readonly Session<Channel>[]): void {
-    const { nodes, clock } = this.#options
+  begin(round: readonly Session<Channel>[], now: UnixSeconds): void {
+    const { nodes } = this.#options
     const keys = new Set(round.map(({ tlsKey }) => tlsKey))
-    const now = clock.now()
     for (const older of this.#rounds.flat()) {
       const stands = nodes === 'several' && older.tlsKey !== null && !keys.has(older.tlsKey)
       if (!stands && !round.includes(older)) older.supersede(now + GRACE_SECONDS)

@@ -33,10 +33,18 @@ const FAMILIES = {
     'When the first collateral that is held expires, in Unix seconds.',
   ],
   vouchgate_receipts: ['gauge', 'Receipts that can be looked up.'],
+  vouchgate_workers: ['gauge', 'Processes that serve, where there are several.'],
+  vouchgate_workers_ended_total: ['counter', 'Processes that ended without being told to.'],
   vouchgate_keyset_not_after_seconds: ['gauge', 'When the keyset expires, in Unix seconds.'],
 } as const satisfies Record<string, readonly [Kind, string]>
 
-type Family = keyof typeof FAMILIES
+export type Family = keyof typeof FAMILIES
+
+export const isFamily = (name: string): name is Family => Object.hasOwn(FAMILIES, name)
+export const isCounter = (family: Family): boolean => FAMILIES[family][0] === 'counter'
+
+/** One line of the text: family, its labels in braces or nothing, value. */
+export type Sample = readonly [family: Family, labels: string, value: number]
 
 /**
  * Counters and gauges in the Prometheus text format. Label values are codes, statuses and configured names:
@@ -53,6 +61,20 @@ export class Metrics {
 
   set(family: Family, value: number, labels: Labels = {}): void {
     this.#family(family).set(labelText(labels), value)
+  }
+
+  samples(): Sample[] {
+    return [...this.#series].flatMap(([family, series]) =>
+      [...series].map(([labels, value]): Sample => [family, labels, value]),
+    )
+  }
+
+  /** Adds what another process counted. */
+  include(samples: readonly Sample[]): void {
+    for (const [family, labels, value] of samples) {
+      const series = this.#family(family)
+      series.set(labels, (series.get(labels) ?? 0) + value)
+    }
   }
 
   text(): string {

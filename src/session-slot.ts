@@ -23,6 +23,8 @@ export interface Verified {
   /** One per channel. */
   readonly endpoints: readonly [VerifiedEndpoint, ...VerifiedEndpoint[]]
   readonly evidence: Uint8Array
+  /** When the sessions of this round begin; left out, when it is taken. Processes that take the same round name the same. */
+  readonly at?: UnixSeconds
 }
 
 export interface SessionOptions<Channel extends Closable> {
@@ -124,10 +126,20 @@ export class SessionSlot<Channel extends Closable> {
     return session
   }
 
-  /** Drops what has expired and verifies again if it is time to. Never rejects; a failure shows in `state`. */
-  async refreshDue(): Promise<void> {
+  /** Drops what has expired. */
+  sweep(): void {
     this.#live.list()
     this.#announce()
+  }
+
+  /** A round now, or the one that is under way. Never rejects; a failure shows in `state`. */
+  verify(): Promise<void> {
+    return this.#verify()
+  }
+
+  /** Drops what has expired and verifies again if it is time to. Never rejects; a failure shows in `state`. */
+  async refreshDue(): Promise<void> {
+    this.sweep()
     if (this.#options.clock.now() < this.#refreshAt) return
     await this.#verify()
   }
@@ -197,13 +209,13 @@ export class SessionSlot<Channel extends Closable> {
 
   async #newRound(): Promise<readonly AttestedSession<Channel>[]> {
     const { verify, clock, identities, jitter } = this.#options
-    const { endpoints, evidence } = await verify(this.#provider)
-    const now = clock.now()
+    const { endpoints, evidence, at } = await verify(this.#provider)
+    const now = at ?? clock.now()
     const standing = endpoints.filter(({ expiresAt }) => expiresAt > now)
     if (standing.length === 0) throw new VerificationRefused('evidence_expired', null)
     const built = await Promise.all(standing.map((each) => this.#build(each, evidence, now)))
     const round = this.#open(built)
-    this.#live.begin(round)
+    this.#live.begin(round, now)
     for (const endpoint of standing) identities.seen(this.#provider.id, endpoint)
     this.#reason = null
     this.#breaker.succeeded()

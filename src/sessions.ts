@@ -41,6 +41,16 @@ export class AttestedSessions<Channel extends Closable> {
     await Promise.all([...this.#slots.values()].map((slot) => slot.refreshDue()))
   }
 
+  /** Drops what has expired, where another process says when to verify. */
+  sweep(): void {
+    for (const slot of this.#slots.values()) slot.sweep()
+  }
+
+  /** A round of this provider now, or the one that is under way. Never rejects. */
+  verify(provider: ProviderId): Promise<void> {
+    return this.#slot(provider).verify()
+  }
+
   evict(provider: ProviderId, id: SessionId, reason: Failure): void {
     this.#slot(provider).evict(id, reason)
   }

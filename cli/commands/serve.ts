@@ -1,6 +1,7 @@
 import type { Command } from 'commander'
 import { loadConfig } from '../../src/config/index.ts'
-import { quoteSource, startGateway, type Gateway } from '../../src/gateway.ts'
+import { quoteSource } from '../../src/boot.ts'
+import { startGateway, type Gateway } from '../../src/gateway.ts'
 import { pinoLogger } from '../../src/log.ts'
 import { EXIT, failureOf } from '../exit.ts'
 import { withExample, type JsonOption, type Shell } from '../options.ts'

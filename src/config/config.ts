@@ -91,6 +91,8 @@ export interface ConfiguredPrice {
 export interface Config {
   /** `sha256:<hex>` over the file's bytes; part of what the enclave attests. */
   readonly digest: string
+  /** Processes that serve; with more than one, another one leads them. */
+  readonly workers: ConfigFile['workers']
   readonly listen: ConfigFile['listen']
   readonly enclave: ConfigFile['enclave']
   readonly provenance: SourceProvenance

@@ -22,6 +22,7 @@ export function describeConfig(config: Config): string[] {
     listen.domain === null
       ? 'The TLS key is attested for any host name.'
       : `The TLS key is attested for ${listen.domain} alone.`,
+    ...describeWorkers(config),
     `Starts with ${bundled === 0 ? 'no collateral' : `the collateral of ${bundled} platform(s)`} at hand, and fetches from ${new URL(config.collateral.pcs_url).origin}.`,
     `Takes quotes from ${enclave.quote_source} and renews its keys every ${enclave.keyset_lifetime_seconds} s.`,
     ...(enclave.quote_source === 'configfs-tsm' && enclave.self_check === 'enforce'
@@ -41,6 +42,13 @@ export function describeConfig(config: Config): string[] {
     ...describeSessions(config),
     ...describeOperation(config),
     `The digest of this file, ${config.digest}, becomes part of what the gateway attests.`,
+  ]
+}
+
+function describeWorkers({ workers }: Config): string[] {
+  if (workers === 1) return []
+  return [
+    `Serves from ${workers} processes with one set of keys, led by one more that sees no prompt and alone may start processes: start it with launch.sh --workers.`,
   ]
 }
 

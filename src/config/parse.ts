@@ -48,27 +48,18 @@ export function parseConfig(text: string, env: Environment, readFile: ReadFile):
   const bundle = reader.bundle(file)
   const telemetry = reader.telemetry(file)
   const prices = configuredPrices(file, problems)
+  checkWorkers(file, problems)
   if (problems.length > 0) throw new ConfigError(problems)
-  const { listen, enclave, provenance, nvidia, amd, releases, limits, receipts, sessions } = file
-  const { admin } = file
   const collateral = { ...file.collateral, bundle }
   const digest = `sha256:${createHash('sha256').update(text).digest('hex')}`
-  const sections = {
-    listen,
-    enclave,
-    provenance,
-    collateral,
-    nvidia,
-    amd,
-    releases,
-    limits,
-    receipts,
-    sessions,
-    admin,
-    telemetry,
-    prices,
-  }
+  const sections = { ...file, collateral, telemetry, prices }
   return { digest, ...sections, providers, models, aliases, keys }
+}
+
+function checkWorkers({ workers, sessions }: ConfigFile, problems: ConfigProblem[]): void {
+  if (workers === 1 || sessions.path === null) return
+  const hint = 'one process alone can keep sessions in a file: leave it out, or say workers: 1'
+  problems.push({ path: 'sessions.path', hint })
 }
 
 /** Collects problems instead of stopping at the first, so that one run shows them all. */

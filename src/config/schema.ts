@@ -234,6 +234,7 @@ const key = z.strictObject({
 })
 
 export const fileSchema = z.strictObject({
+  workers: z.number().int().min(1).max(64).default(1),
   listen: listen.prefault({}),
   enclave,
   provenance: provenance.prefault({}),

@@ -1,4 +1,4 @@
-import { appraiseEvidence, toHex, type Bytes } from '@vouchgate/attestation'
+import { appraiseEvidence, toHex, type Bytes, type UnixSeconds } from '@vouchgate/attestation'
 import { Recorder, type Subject } from '../../client/recorder.ts'
 import { verifyRelease } from '../../client/sigstore.ts'
 import type { AttestedProvider } from '../config/index.ts'
@@ -15,28 +15,46 @@ export interface VerifyOptions extends Omit<CollectDeps, 'nonce' | 'authorizatio
   readonly record?: (recorder: Recorder, subject: Subject) => Promise<void>
 }
 
+/** The evidence of one round, and what it is judged by wherever that happens. */
+export interface Collected {
+  /** What the provider was asked with. */
+  readonly nonce: string
+  readonly at: UnixSeconds
+  readonly evidence: Bytes
+}
+
 /** Collects a provider's evidence over a fresh nonce and judges exactly those bytes. */
 export async function verifyProvider(
   provider: AttestedProvider,
-  { random, record, ...rest }: VerifyOptions,
+  options: VerifyOptions,
 ): Promise<Verified> {
+  return appraise(provider, await collectEvidence(provider, options))
+}
+
+/** Everything that a verification of the provider consumes, over a fresh nonce. Nothing is verified here. */
+export async function collectEvidence(
+  provider: AttestedProvider,
+  { random, record, ...rest }: VerifyOptions,
+): Promise<Collected> {
   const nonce = toHex(random(32))
   const authorization = `Bearer ${expose(provider.apiKey)}`
-  const { kind, model, policy } = provider
+  const { kind, model } = provider
   const recorder = record === undefined ? null : new Recorder()
   const deps = { nonce, authorization, ...(recorder === null ? rest : recorded(rest, recorder)) }
   const evidence = await collected(provider, deps, async () => {
     const subject = { provider: kind, model, nonce, at: rest.clock.now() }
     if (recorder !== null) await record?.(recorder, subject)
   })
-  const endpoints = await appraiseEvidence({
-    evidence,
-    challenge: nonce,
-    now: rest.clock.now(),
-    policy,
-    verifyRelease,
-  })
-  return { endpoints, evidence }
+  return { nonce, at: rest.clock.now(), evidence }
+}
+
+/** Judges collected evidence. Does no I/O, so that every process that judges the same bytes comes to the same verdict. */
+export async function appraise(
+  { policy }: AttestedProvider,
+  { nonce, at, evidence }: Collected,
+): Promise<Verified> {
+  const judged = { evidence, challenge: nonce, now: at, policy, verifyRelease }
+  return { endpoints: await appraiseEvidence(judged), evidence }
 }
 
 async function collected(

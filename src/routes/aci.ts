@@ -2,7 +2,7 @@ import { fromHex, isNonce, type AttestationReport, type Collateral } from '@vouc
 import type { FastifyRequest } from 'fastify'
 import type { Context } from '../context.ts'
 import { GatewayError } from '../errors.ts'
-import { isSessionId, type ProviderId } from '../ids.ts'
+import { isSessionId, type CredentialDigest, type ProviderId } from '../ids.ts'
 import { credentialDigest } from '../keys.ts'
 import { member, pathParameter } from './parameters.ts'
 
@@ -61,7 +61,9 @@ function providersFor(context: Context, upstream: unknown, model: unknown): Prov
 /** `GET /v1/aci/sessions/{id}` (ACI §8.1): public, since it carries nothing of any request. */
 export const getSession = (context: Context) => async (request: FastifyRequest) => {
   const id = pathParameter(request.params, 'id')
-  const document = isSessionId(id) ? await context.store.document(id) : null
+  const document = isSessionId(id)
+    ? ((await context.store.document(id)) ?? (await context.peers.session(id)))
+    : null
   if (document === null) throw new GatewayError('not_found')
   return document
 }
@@ -72,7 +74,17 @@ export const getReceipt = (context: Context) => async (request: FastifyRequest) 
   if (authorization === undefined) throw new GatewayError('unauthorized')
   const credential = credentialDigest(authorization)
   const receipt =
-    credential && context.receipts.find(pathParameter(request.params, 'id'), credential)
+    credential && (await findReceipt(context, pathParameter(request.params, 'id'), credential))
   if (receipt === null) throw new GatewayError('not_found')
   return receipt
+}
+
+/** Nobody without a key of this gateway makes other processes look for anything. */
+async function findReceipt(
+  { receipts, peers, keys }: Context,
+  id: string,
+  credential: CredentialDigest,
+): Promise<object | null> {
+  const own = receipts.find(id, credential)
+  return own !== null || !keys.knows(credential) ? own : peers.receipt(id, credential)
 }

@@ -1,5 +1,7 @@
 import type { Context } from '../context.ts'
+import type { Metrics } from '../metrics.ts'
 import type { ProviderState } from '../session-slot.ts'
+import type { ProviderView } from '../sessions.ts'
 import type { BreakerState } from '../upstream/breaker.ts'
 
 /** What `/readyz` says of a provider. */
@@ -31,8 +33,12 @@ export const listProviders = (context: Context) => async () => {
 const STATES = ['verifying', 'verified', 'refused'] as const
 const BREAKERS = ['closed', 'open', 'half_open'] as const satisfies readonly BreakerState[]
 
+type Verification = Pick<Context, 'metrics' | 'clock'> & {
+  readonly sessions: { views(): readonly ProviderView[] }
+}
+
 /** Looked at when metrics are asked for, so that a gauge is never older than the answer. */
-export function measureProviders({ sessions, serving, metrics, clock, config }: Context): void {
+export function measureVerification({ sessions, metrics, clock }: Verification): void {
   for (const { provider, state: now, current } of sessions.views()) {
     const { id } = provider
     for (const state of STATES) {
@@ -42,14 +48,24 @@ export function measureProviders({ sessions, serving, metrics, clock, config }: 
     const left = now.verifiedUntil === null ? 0 : now.verifiedUntil - clock.now()
     metrics.set('vouchgate_provider_verified_seconds', left, { provider: id })
     metrics.set('vouchgate_provider_sessions', current.length, { provider: id })
-    measureBreaker('verification', id, now.breaker)
+    measureBreaker(metrics, { breaker: 'verification', provider: id }, now.breaker)
   }
-  for (const id of config.providers.keys()) measureBreaker('serving', id, serving.stateOf(id))
+}
 
-  function measureBreaker(breaker: string, provider: string, now: BreakerState): void {
-    for (const state of BREAKERS) {
-      const labels = { provider, breaker, state }
-      metrics.set('vouchgate_provider_breaker', now === state ? 1 : 0, labels)
-    }
+export function measureServing({ serving, metrics, config }: Context): void {
+  for (const provider of config.providers.keys()) {
+    measureBreaker(metrics, { breaker: 'serving', provider }, serving.stateOf(provider))
+  }
+}
+
+/** One series for each state: 1 for the one it is in. */
+export function measureBreaker(
+  metrics: Metrics,
+  { breaker, provider }: { readonly breaker: string; readonly provider: string },
+  now: BreakerState,
+): void {
+  for (const state of BREAKERS) {
+    const labels = { provider, breaker, state }
+    metrics.set('vouchgate_provider_breaker', now === state ? 1 : 0, labels)
   }
 }

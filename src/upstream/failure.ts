@@ -14,14 +14,31 @@ export type Failure =
   | 'evidence_expired'
   | 'internal'
 
+/** What another process of this gateway ran into when it collected evidence. */
+export class RoundFailed extends Error {
+  override readonly name = 'RoundFailed'
+  readonly reason: Failure
+  /** As `isRefusal` said there. */
+  readonly refusal: boolean
+
+  constructor({ reason, refusal }: { readonly reason: Failure; readonly refusal: boolean }) {
+    super('the evidence was not collected')
+    this.reason = reason
+    this.refusal = refusal
+  }
+}
+
 export function failureOf(error: unknown): Failure {
+  if (error instanceof RoundFailed) return error.reason
   if (isVerificationError(error) || error instanceof ChannelError) return error.code
   return 'internal'
 }
 
 /** The provider showed something that was refused, as opposed to a provider that could not be asked. */
 export const isRefusal = (error: unknown): boolean =>
-  isVerificationError(error) || (error instanceof ChannelError && error.kind !== 'unavailable')
+  isVerificationError(error) ||
+  (error instanceof ChannelError && error.kind !== 'unavailable') ||
+  (error instanceof RoundFailed && error.refusal)
 
 /** `upstream_verification_failed` with the code that goes into the receipt and the log. */
 export class VerificationRefused extends GatewayError {
