@@ -15,7 +15,7 @@ import { toHex, type Bytes, type PublicKey } from '@vouchgate/attestation'
  * gateway is given them as PEM, through the pipe to the process that made them.
  */
 
-const pemOf = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString()
+const pemOf = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' })
 
 const spkiOf = (key: KeyObject): Bytes =>
   Uint8Array.from(key.export({ type: 'spki', format: 'der' }))

@@ -10,6 +10,7 @@ usage: launch.sh [OPTION]... --config FILE
 
   --config FILE         serve with this configuration; the gateway may read it
   -- COMMAND ...        run another vouchgate command under the same conditions
+  --workers             the gateway may start the processes that its configuration asks for (workers); these may start none
   --read PATH           the gateway may read this file or folder too (secrets)
   --write FILE          the gateway may write this file (sessions.path): the self-check says that it can
   --env NAME            pass this variable on (secrets); nothing else of the environment is
@@ -28,11 +29,17 @@ absolute() {
 
 app=$(CDPATH='' cd -- "$(dirname -- "$0")/.." && pwd -P)
 node=$(command -v node) || { echo 'launch.sh: there is no node on the PATH' >&2; exit 1; }
-config='' names='' agent='' tsm_root=/sys/kernel/config/tsm/report
+config='' names='' agent='' leads='' tsm_root=/sys/kernel/config/tsm/report
 
 # What is left to read is always at the front of "$@", and what goes to node is collected behind it.
 left=$#
 while [ "$left" -gt 0 ] && [ "$1" != -- ]; do
+  if [ "$1" = --workers ]; then
+    leads=--allow-child-process
+    shift
+    left=$((left - 1))
+    continue
+  fi
   [ "$left" -ge 2 ] || usage
   option=$1 value=$2
   shift 2
@@ -86,7 +93,7 @@ while read -r line; do
 done <"$app/enclave/launch-flags.txt"
 # The flags are words without blanks: they are meant to be split.
 # shellcheck disable=SC2086
-set -- "$node" $flags "$@"
+set -- "$node" $flags $leads "$@"
 
 # The values stand in the arguments of env for the moment until it becomes node; files (--read) never do.
 for name in $names; do

@@ -137,6 +137,17 @@ describe('launcher', () => {
     expect(write).toBe('ERR_ACCESS_DENIED')
   })
 
+  test('lets a leader start processes where it is told to, and the self-check of one that serves says so', async () => {
+    const { facts, execArgv } = await probe(['--workers', '--', 'x'])
+    const flags = parseLaunchFlags(readFileSync(LAUNCH_FLAGS_PATH, 'utf8'))
+    expect(execArgv.slice(0, flags.length)).toEqual(flags)
+    expect(execArgv[flags.length]).toBe('--allow-child-process')
+    expect(execArgv.filter((flag) => flag === '--allow-child-process').length).toBe(1)
+    expect(facts['exec_argv']).toBe('not_held')
+    const other = await probe(['--read', config, '--workers', '--', 'x', config])
+    expect(other.readConfig).toBe('done')
+  })
+
   test('serves with the configuration it is given and ends when the gateway has drained', async () => {
     const child = start(['--config', config])
     const end = ended(child)
@@ -153,6 +164,7 @@ describe('launcher', () => {
     [['--config', '/x', '--', 'serve']],
     [['--']],
     [['serve']],
+    [['--workers']],
     [['--inspect', 'x', '--config', '/x']],
     [['--env', 'NODE_OPTIONS', '--config', '/x']],
     [['--env', 'LD_PRELOAD', '--config', '/x']],

@@ -511,3 +511,46 @@ describe('secrecy', () => {
     expect(structuredClone(enclave)).toEqual({})
   })
 })
+
+describe('a worker of the gateway', () => {
+  const leader = () =>
+    Enclave.boot({
+      source: vendor.quoteSource(),
+      clock: fakeClock(),
+      boot: document,
+      domain: null,
+      lifetimeSeconds: DAY,
+      provenance,
+      maxWaitingQuotes: 1,
+    })
+
+  test('has the keys, the certificate and the report of its leader', async () => {
+    const from = await leader()
+    const worker = Enclave.ofWorker({
+      clock: fakeClock(),
+      handed: structuredClone(from.handOver()),
+      report: (nonce) => from.report(nonce),
+    })
+    expect(worker.current.keysetDigest).toBe(from.current.keysetDigest)
+    expect(worker.current.tls).toEqual(from.current.tls)
+    expect(worker.rotationDueAt).toBe(from.rotationDueAt)
+    expect(await worker.report(null)).toEqual(await from.report(null))
+    expect((await worker.report(NONCE)).workload_keyset_digest).toBe(from.current.keysetDigest)
+    // Ed25519 signs one message in one way.
+    expect(worker.seal(draft).signed()).toEqual(from.seal(draft).signed())
+  })
+
+  test('takes new keys and makes none', async () => {
+    const from = await leader()
+    const report = (nonce: string) => from.report(nonce)
+    const worker = Enclave.ofWorker({ clock: fakeClock(), handed: from.handOver(), report })
+    const seen: string[] = []
+    worker.onRotate(({ keysetDigest: digest }) => seen.push(digest))
+    await expect(worker.rotate()).rejects.toThrow(TypeError)
+    await from.rotate()
+    worker.take(from.handOver())
+    expect(seen).toEqual([from.current.keysetDigest])
+    expect(worker.current.keysetDigest).toBe(from.current.keysetDigest)
+    expect(worker.archivedKeysets()).toEqual(from.archivedKeysets())
+  })
+})

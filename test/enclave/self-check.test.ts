@@ -3,10 +3,12 @@ import { describe, expect, test } from 'vitest'
 import {
   isLaunchContract,
   LAUNCH_FLAGS_PATH,
+  LEADER_FLAG,
   parseLaunchFlags,
+  workerFlags,
 } from '../../enclave/launch-flags.ts'
 import { processProbe, type Probe } from '../../enclave/probe.ts'
-import { selfCheck } from '../../enclave/self-check.ts'
+import { selfCheck, selfCheckOfLeader, worstFacts } from '../../enclave/self-check.ts'
 
 const flagsText = readFileSync(LAUNCH_FLAGS_PATH, 'utf8')
 const flags = parseLaunchFlags(flagsText)
@@ -225,6 +227,40 @@ describe('self-check', () => {
     expect(facts).toMatchObject({ exec_argv: 'not_held', fs_write_denied: 'not_held' })
     expect(processProbe().execArgv).toBe(process.execArgv)
   })
+})
+
+describe('self-check of a leader', () => {
+  const leading = [...flags, LEADER_FLAG, '--allow-fs-read=/app']
+
+  test('allows it to start processes, and nothing else beside the contract', () => {
+    const { facts } = selfCheckOfLeader(probe({ execArgv: leading }))
+    expect(new Set(Object.values(facts))).toEqual(new Set(['held']))
+    for (const more of [LEADER_FLAG, '--inspect', '--allow-worker']) {
+      const argv = [...flags, LEADER_FLAG, more, '--allow-fs-read=/app']
+      expect(selfCheckOfLeader(probe({ execArgv: argv })).facts['exec_argv'], more).toBe('not_held')
+    }
+  })
+
+  test('is no check of a process that sees prompts', () => {
+    expect(selfCheck(probe({ execArgv: leading })).facts['exec_argv']).toBe('not_held')
+  })
+
+  test('sees everything else', () => {
+    const { facts } = selfCheckOfLeader(probe({ execArgv: leading, mayWriteFiles: () => true }))
+    expect(facts['fs_write_denied']).toBe('not_held')
+  })
+
+  test('what it starts has the contract', () => {
+    expect(selfCheck(probe({ execArgv: workerFlags(leading) })).facts['exec_argv']).toBe('held')
+  })
+})
+
+test('of several processes the worst of each fact holds', () => {
+  const all = [
+    { a: 'held', b: 'held', c: 'unknown', d: 'held' },
+    { a: 'held', b: 'unknown', c: 'not_held' },
+  ] as const
+  expect(worstFacts(all)).toEqual({ a: 'held', b: 'unknown', c: 'not_held', d: 'unknown' })
 })
 
 describe('launch flags', () => {
