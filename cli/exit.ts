@@ -1,6 +1,7 @@
 import { EvidenceError, PolicyError } from '@vouchgate/attestation'
 import { ChannelError, ClientError, type FailureKind } from '../client/index.ts'
 import { EnclaveError } from '../enclave/index.ts'
+import { ClusterError, type ClusterErrorCode } from '../src/cluster/error.ts'
 import { ConfigError } from '../src/config/index.ts'
 import { SelfCheckError } from '../src/boot.ts'
 import { SessionFileError } from '../src/session-file-error.ts'
@@ -42,6 +43,12 @@ export interface Failure {
   readonly problems?: readonly { readonly path: string; readonly hint: string }[]
 }
 
+const CLUSTER_EXITS = {
+  workers_not_permitted: EXIT.usage,
+  worker_failed: EXIT.internal,
+  listen_failed: EXIT.internal,
+} as const satisfies Record<ClusterErrorCode, ExitCode>
+
 const LISTEN_ERRORS = new Set(['EADDRINUSE', 'EADDRNOTAVAIL', 'EACCES'])
 
 /** Anything that is not one of ours becomes `internal` without its message, because messages quote input. */
@@ -81,6 +88,10 @@ function localFailure(error: unknown): Failure {
   }
   if (error instanceof EnclaveError || error instanceof SessionFileError) {
     return { exit: EXIT.internal, code: error.code, step: null, message: error.message }
+  }
+  if (error instanceof ClusterError) {
+    const { code, message } = error
+    return { exit: CLUSTER_EXITS[code], code, step: null, message }
   }
   return systemFailure(error)
 }

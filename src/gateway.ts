@@ -47,6 +47,7 @@ export async function startGateway(options: GatewayOptions): Promise<Gateway> {
     verify: (provider) => verifyProvider(provider, collecting),
     peers: NO_PEERS,
     tenantSecret: random(32),
+    instance: null,
   })
   const app = buildApp(context)
   const admin = await openAdmin({ config, log, view: adminView(context) })

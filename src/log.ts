@@ -1,5 +1,6 @@
 import type { CollateralName, CollateralPart } from '@vouchgate/attestation'
 import { pino, type DestinationStream } from 'pino'
+import type { WorkerRefusal } from './cluster/link.ts'
 import type { ErrorCode } from './errors.ts'
 import type { OperationName } from './operations.ts'
 import type { IdentityMember } from './identities.ts'
@@ -36,6 +37,16 @@ export type LogEvent =
   | { readonly event: 'admin_started'; readonly port: number }
   | { readonly event: 'draining'; readonly inFlight: number }
   | { readonly event: 'stopped' }
+  | { readonly event: 'worker_started'; readonly worker: number; readonly pid: number }
+  | { readonly event: 'worker_start_failed' }
+  | { readonly event: 'worker_serving'; readonly worker: number }
+  | {
+      readonly event: 'worker_ended'
+      readonly worker: number
+      readonly code: number | null
+      readonly signal: string | null
+    }
+  | { readonly event: 'worker_refused'; readonly worker: number; readonly reason: WorkerRefusal }
   | { readonly event: 'capture_failed' }
   | { readonly event: 'keyset_rotated'; readonly notAfter: number }
   | { readonly event: 'keyset_rotation_failed' }
@@ -161,9 +172,12 @@ const written = (value: unknown): unknown =>
     ? value
     : 'dropped'
 
-/** NDJSON on `destination` (standard output unless given), one line per event. */
-export function pinoLogger(destination?: DestinationStream): Logger {
-  const options = { base: null, messageKey: 'message' }
+/**
+ * NDJSON on `destination` (standard output unless given), one line per event. Of several processes that write, each says
+ * on its lines which `worker` it is.
+ */
+export function pinoLogger(destination?: DestinationStream, worker: number | null = null): Logger {
+  const options = { base: worker === null ? null : { worker }, messageKey: 'message' }
   const sink = destination === undefined ? pino(options) : pino(options, destination)
   return (event) => {
     sink.info(

@@ -40,6 +40,8 @@ export interface Given extends Pick<Context, 'collateral' | 'peers'> {
   readonly verify: (provider: AttestedProvider) => Promise<Verified>
   /** 32 random bytes of this start of the gateway. */
   readonly tenantSecret: Uint8Array
+  /** Of this process in telemetry; null where it is the only one. */
+  readonly instance: string | null
 }
 
 /** Everything that requests are served with. Rejects with `SessionFileError`. */
@@ -78,7 +80,7 @@ export async function buildContext(options: ServingOptions, given: Given): Promi
   const keys = new KeyRing(config.keys)
   const serving = new ServingBreakers({ clock, log })
   const times = new RouteTimes(() => performance.now())
-  const watched = watching(config)
+  const watched = watching(config, given.instance)
   const { prices } = watched
   const draw = options.draw ?? Math.random
   const routing = new Routing({ sessions, serving, times, prices, random: draw })
@@ -89,9 +91,9 @@ export async function buildContext(options: ServingOptions, given: Given): Promi
   return { ...pipeline, ...watched, ...kept, running: new RunningPrompts(), keys }
 }
 
-const watching = (config: Config) => ({
+const watching = (config: Config, instance: string | null) => ({
   prices: new Prices(config),
-  telemetry: new Telemetry(config.telemetry),
+  telemetry: new Telemetry(config.telemetry, instance),
 })
 
 const channelLimits = ({ limits }: Config): ChannelLimits => ({

@@ -13,6 +13,8 @@ export interface OtlpOptions {
   /** Sent as a Bearer token. */
   readonly apiKey: Sensitive<string> | null
   readonly intervalMs: number
+  /** Tells processes of one gateway apart, whose series would otherwise replace each other; null where it is one process. */
+  readonly instance: string | null
 }
 
 export interface Otlp {
@@ -31,7 +33,7 @@ const MAX_EXPORTS = 8
 const MAX_SERIES = 2000
 
 /** OTLP over HTTP, in JSON. Nothing is registered globally, so that no library can add spans of its own. */
-export function startOtlp({ url, apiKey, intervalMs }: OtlpOptions): Otlp {
+export function startOtlp({ url, apiKey, intervalMs, instance }: OtlpOptions): Otlp {
   const [name = '', version = ''] = SOFTWARE.split('/')
   const base = url.replace(/\/+$/, '')
   const headers: Record<string, string> =
@@ -41,6 +43,7 @@ export function startOtlp({ url, apiKey, intervalMs }: OtlpOptions): Otlp {
   const resource = resourceFromAttributes({
     'service.name': name,
     'service.version': version,
+    ...(instance === null ? {} : { 'service.instance.id': instance }),
   })
   const spans = new BatchSpanProcessor({
     exporter: new OTLPTraceExporter({ ...shared, url: `${base}/v1/traces` }),

@@ -13,8 +13,12 @@ export class Telemetry {
   readonly #instruments: Instruments | null
 
   /** Without an `otlp_url` nothing is measured and nothing sent. */
-  constructor({ otlp_url: url, interval_seconds: seconds, apiKey }: Config['telemetry']) {
-    this.#otlp = url === null ? null : startOtlp({ url, apiKey, intervalMs: 1000 * seconds })
+  constructor(
+    { otlp_url: url, interval_seconds: seconds, apiKey }: Config['telemetry'],
+    instance: string | null = null,
+  ) {
+    const intervalMs = 1000 * seconds
+    this.#otlp = url === null ? null : startOtlp({ url, apiKey, intervalMs, instance })
     this.#instruments = this.#otlp === null ? null : instrumentsOf(this.#otlp)
   }
 

@@ -14,14 +14,19 @@ export type Failure =
   | 'evidence_expired'
   | 'internal'
 
+export interface RoundFailure {
+  readonly reason: Failure
+  /** As `isRefusal` says. */
+  readonly refusal: boolean
+}
+
 /** What another process of this gateway ran into when it collected evidence. */
-export class RoundFailed extends Error {
+export class RoundFailed extends Error implements RoundFailure {
   override readonly name = 'RoundFailed'
   readonly reason: Failure
-  /** As `isRefusal` said there. */
   readonly refusal: boolean
 
-  constructor({ reason, refusal }: { readonly reason: Failure; readonly refusal: boolean }) {
+  constructor({ reason, refusal }: RoundFailure) {
     super('the evidence was not collected')
     this.reason = reason
     this.refusal = refusal

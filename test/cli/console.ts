@@ -1,6 +1,7 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { once } from 'node:events'
+import { createInterface } from 'node:readline'
 import { Readable } from 'node:stream'
 import { run } from '../../cli/run.ts'
 import type { Io } from '../../cli/io.ts'
@@ -35,7 +36,7 @@ export async function vouchgate(argv: readonly string[], io: Partial<Io> = {}): 
 
 export const jsonOf = ({ out }: Outcome): unknown => JSON.parse(out)
 
-export const EXECUTABLE = fileURLToPath(new URL('../../bin/vouchgate.mjs', import.meta.url))
+const EXECUTABLE = fileURLToPath(new URL('../../bin/vouchgate.mjs', import.meta.url))
 
 /** Runs a command line as a user does, through the executable. */
 export async function spawned(argv: readonly string[]): Promise<Outcome> {
@@ -50,4 +51,37 @@ export async function spawned(argv: readonly string[]): Promise<Outcome> {
   })
   const [exit] = await once(child, 'close')
   return { exit: typeof exit === 'number' ? exit : null, out, err }
+}
+
+/** A command that goes on until it is told to stop. */
+export interface Running {
+  readonly child: ChildProcess
+  /** Lines of standard output, and what came on standard error. */
+  readonly output: string[]
+  /** The first line that `matches`, as JSON; with `after`, of those behind so many. */
+  readonly line: (matches: RegExp, after?: number) => Promise<Record<string, unknown>>
+}
+
+/** Runs a command line through the executable, with these variables and a PATH, until it is told to stop. */
+export function running(
+  argv: readonly string[],
+  { cwd, env = {} }: { readonly cwd: string; readonly env?: Record<string, string> },
+): Running {
+  const child = spawn(EXECUTABLE, argv, {
+    stdio: ['ignore', 'pipe', 'pipe'],
+    cwd,
+    env: { PATH: process.env['PATH'], ...env },
+  })
+  const output: string[] = []
+  child.stderr.on('data', (text: Buffer) => output.push(text.toString()))
+  const lines = createInterface({ input: child.stdout })
+  lines.on('line', (text) => output.push(text))
+  const line: Running['line'] = async (matches, after = 0) => {
+    for (;;) {
+      const found = output.slice(after).find((text) => matches.test(text))
+      if (found !== undefined) return JSON.parse(found)
+      await once(lines, 'line')
+    }
+  }
+  return { child, output, line }
 }

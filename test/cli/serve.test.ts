@@ -2,10 +2,8 @@ import { createHash } from 'node:crypto'
 import { once } from 'node:events'
 import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import type { Server } from 'node:http'
-import { spawn, type ChildProcess } from 'node:child_process'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { createInterface } from 'node:readline'
 import OpenAI from 'openai'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 import { stringify } from 'yaml'
@@ -13,7 +11,7 @@ import { systemClock } from '../../enclave/index.ts'
 import { startQuoteAgent } from '../../enclave/quote-agent.ts'
 import { startModelServer, type ModelServer } from '../support/model-server.ts'
 import { createTeeVendor, type PcsServer } from '../support/tee-vendor.ts'
-import { EXECUTABLE, jsonOf, spawned } from './console.ts'
+import { jsonOf, running, spawned, type Running } from './console.ts'
 
 /*
  * Three processes as an operator and a client start them: `serve` takes its quotes from a guest agent's socket
@@ -34,32 +32,8 @@ let pcs: PcsServer
 let gateway: Running
 let proxy: Running
 
-interface Running {
-  readonly child: ChildProcess
-  readonly output: string[]
-  /** The first line that `matches`, as JSON. */
-  readonly line: (matches: RegExp) => Promise<Record<string, unknown>>
-}
-
-function start(argv: readonly string[], env: Record<string, string> = {}): Running {
-  const child = spawn(EXECUTABLE, argv, {
-    stdio: ['ignore', 'pipe', 'pipe'],
-    cwd: folder,
-    env: { PATH: process.env['PATH'], ...env },
-  })
-  const output: string[] = []
-  child.stderr.on('data', (text: Buffer) => output.push(text.toString()))
-  const lines = createInterface({ input: child.stdout })
-  lines.on('line', (text) => output.push(text))
-  const line = async (matches: RegExp): Promise<Record<string, unknown>> => {
-    for (;;) {
-      const found = output.find((text) => matches.test(text))
-      if (found !== undefined) return JSON.parse(found)
-      await once(lines, 'line')
-    }
-  }
-  return { child, output, line }
-}
+const start = (argv: readonly string[], env: Record<string, string> = {}): Running =>
+  running(argv, { cwd: folder, env })
 
 beforeAll(async () => {
   model = await startModelServer({ vendor, clock: systemClock })

@@ -57,6 +57,9 @@ test('a valid file is read, and its digest is of its bytes', () => {
 
 test.each([
   ['an unknown key', set('listen.prot', 1), 'listen.prot'],
+  ['no worker', set('workers', 0), 'workers'],
+  ['too many workers', set('workers', 65), 'workers'],
+  ['part of a worker', set('workers', 1.5), 'workers'],
   ['an unknown section', set('listne', {}), 'listne'],
   ['a number as text', set('listen.port', 'eight'), 'listen.port'],
   ['a port out of range', set('listen.port', 70_000), 'listen.port'],
@@ -179,6 +182,21 @@ test('the description warns of a quote source that the launch contract forbids',
     describeConfig(read(set('enclave', { quote_source: 'configfs-tsm', self_check: check })))
   expect(sentences('enforce').join('\n')).toContain('WILL NOT START')
   expect(sentences('report').join('\n')).not.toContain('WILL NOT START')
+})
+
+test('several processes are asked for by number, and cannot keep sessions in one file', () => {
+  const of = (workers: number, path: string | null) =>
+    asText({ ...file(), workers, sessions: { path } })
+  expect(read(asText(file())).workers).toBe(1)
+  expect(describeConfig(read(of(1, '/data/s.db'))).join('\n')).not.toContain('launch.sh --workers')
+  const several = read(of(4, null))
+  expect(several.workers).toBe(4)
+  expect(describeConfig(several).join('\n')).toContain('4 processes')
+  expect(describeConfig(several).join('\n')).toContain('launch.sh --workers')
+  const [problem, ...others] = problemsOf(of(2, '/data/s.db'))
+  expect(problem?.path).toBe('sessions.path')
+  expect(problem?.hint).toContain('workers: 1')
+  expect(others).toEqual([])
 })
 
 test('config.example.yaml is valid', () => {
