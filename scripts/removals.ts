@@ -4,7 +4,7 @@ import { EQUIVALENT } from './steps-equivalent.ts'
 import { STEPS, SUITES, type Removal } from './steps.ts'
 
 const THROW =
-  /throw new (?:EvidenceError|NrasFailure|PolicyError|ChannelError|ClientError|GatewayError|EnclaveError|VerificationRefused|SessionFileError|SendError|TypeError)\(/g
+  /throw new (?:EvidenceError|NrasFailure|PolicyError|ChannelError|ClientError|GatewayError|EnclaveError|VerificationRefused|SessionFileError|SendError|ClusterError|TypeError)\(/g
 
 /** Every check that is removed in turn, those that no input could tell from their absence left out. */
 export function removals(): Removal[] {

@@ -1,3 +1,4 @@
+import { CLUSTER_STEPS, CLUSTER_SUITES } from './steps-cluster.ts'
 import { DIALECT_SUITES } from './steps-dialects.ts'
 import { EDGE_STEPS, EDGE_SUITES } from './steps-edges.ts'
 import { NEAR_STEPS, NEAR_SUITES } from './steps-near.ts'
@@ -46,6 +47,7 @@ export const SUITES: readonly (readonly [prefix: string, suites: readonly string
   ['client/gateway-channel.ts', ['test/client']],
   ['client/verified-fetch.ts', ['test/client']],
   ['client/verify-gateway.ts', ['test/client']],
+  ...CLUSTER_SUITES,
   ...SESSION_SUITES,
   ...REQUEST_SUITES,
   ...DIALECT_SUITES,
@@ -265,6 +267,7 @@ export const STEPS: readonly (readonly [file: string, step: string, replacement:
   ...PROVIDER_STEPS,
   ...RELEASE_STEPS,
   ...CHUTES_STEPS,
+  ...CLUSTER_STEPS,
   ...SESSION_STEPS,
   ...REQUEST_STEPS,
   ...NEAR_STEPS,
