@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { LoadResult, LoadTask } from './load.ts'
 import { removeFolders } from './peers.ts'
 import { SLOW_TOKENS, TOKENS } from './plain-upstream.ts'
-import { cpuMs, PINNED, residentMiB, startLoad, stopAll } from './processes.ts'
+import { PINNED, residentMiB, startLoad, stopAll } from './processes.ts'
 import { markdown, type Report, type RequestRow, type StreamRow } from './report.ts'
 import { startTargets, type Asked, type Target } from './targets.ts'
 import { median } from './timing.ts'
@@ -23,8 +23,26 @@ import { median } from './timing.ts'
 
 const QUICK = process.argv.includes('--quick')
 const SIZE = QUICK
-  ? { warmMs: 2000, rounds: 1, ms: 500, streamMs: 2000, slow: 200, leak: 5000, leakMs: 10_000 }
-  : { warmMs: 5000, rounds: 3, ms: 800, streamMs: 5000, slow: 1000, leak: 100_000, leakMs: 60_000 }
+  ? {
+      warmMs: 2000,
+      rounds: 1,
+      leadMs: 300,
+      ms: 500,
+      streamMs: 2000,
+      slow: 200,
+      leak: 5000,
+      leakMs: 10_000,
+    }
+  : {
+      warmMs: 5000,
+      rounds: 3,
+      leadMs: 500,
+      ms: 1000,
+      streamMs: 5000,
+      slow: 1000,
+      leak: 100_000,
+      leakMs: 60_000,
+    }
 const CONNECTIONS = [1, 32, 256] as const
 const BODIES = [1000, 100_000] as const
 /** New streams per second. */
@@ -32,6 +50,7 @@ const ARRIVALS = 100
 
 const note = (line: string): boolean => process.stderr.write(`${line}\n`)
 const loader = startLoad<LoadResult>()
+const load = (task: LoadTask): Promise<LoadResult> => loader(task)
 
 const bodyOf = (model: string, words: number, stream: boolean): string =>
   JSON.stringify({
@@ -43,20 +62,9 @@ const bodyOf = (model: string, words: number, stream: boolean): string =>
 /** Attested servers of the tests answer with as many words as they are asked. */
 const WORDS = { whole: 150, stream: TOKENS - 4, slow: SLOW_TOKENS - 4 } as const
 
-function question({ origins, models, headers }: Target, asked: Asked, words = WORDS[asked]) {
+function question({ origins, models, headers, pid }: Target, asked: Asked, words = WORDS[asked]) {
   const body = bodyOf(models[asked], words, asked !== 'whole')
-  return { origin: origins[asked], headers, body }
-}
-
-type Measured = LoadResult & {
-  /** Microseconds of computing, of one that is asked, for each request or event. */
-  readonly cpuUs: number
-}
-
-async function load(target: Target, task: LoadTask): Promise<Measured> {
-  const before = cpuMs(target.pid)
-  const result = await loader(task)
-  return { ...result, cpuUs: (1000 * (cpuMs(target.pid) - before)) / result.count }
+  return { origin: origins[asked], headers, body, pid }
 }
 
 /** Compiled code and verified sessions are there when it begins to count. */
@@ -65,7 +73,7 @@ async function warm(target: Target): Promise<void> {
   const asked = { ...question(target, 'whole'), kind: 'requests' as const, connections: 32 }
   for (let tries = 0; tries < 20; tries++) {
     try {
-      await loader({ ...asked, ms: SIZE.warmMs })
+      await load({ ...asked, leadMs: 0, ms: SIZE.warmMs })
       return
     } catch {
       await delay(250)
@@ -81,15 +89,17 @@ const named = <Row extends { readonly name: string }>(rows: readonly Row[], name
 }
 
 async function cell(targets: readonly Target[], connections: number, bytes: number) {
-  const rounds = targets.map((): Measured[] => [])
+  const { leadMs, ms } = SIZE
+  const rounds = targets.map((): LoadResult[] => [])
   for (let round = 0; round < SIZE.rounds; round++) {
     for (const [at, target] of targets.entries()) {
       const asked = question(target, 'whole', bytes / 5 - 14)
-      rounds[at]?.push(await load(target, { ...asked, kind: 'requests', connections, ms: SIZE.ms }))
+      rounds[at]?.push(await load({ ...asked, kind: 'requests', connections, leadMs, ms }))
     }
   }
   const rows = targets.map(({ name, against }, at) => {
-    const of = (pick: (result: Measured) => number): number => median((rounds[at] ?? []).map(pick))
+    const of = (pick: (result: LoadResult) => number): number =>
+      median((rounds[at] ?? []).map(pick))
     const perSecond = of((result) => result.perSecond)
     const [p50, p99] = [of((result) => result.p50), of((result) => result.p99)]
     return {
@@ -122,13 +132,13 @@ async function cell(targets: readonly Target[], connections: number, bytes: numb
 
 /** New streams at fixed times, an event each 20 ms. */
 async function streaming(targets: readonly Target[]): Promise<StreamRow[]> {
-  const rows: (Measured & { readonly target: Target; readonly name: string })[] = []
+  const rows: (LoadResult & { readonly target: Target; readonly name: string })[] = []
   for (const target of targets) {
     const asked = { ...question(target, 'stream'), kind: 'arrivals' as const, perSecond: ARRIVALS }
     // More than are open at a time, where a stream lasts a second.
     const all = { ...asked, connections: 4 * ARRIVALS }
-    await loader({ ...all, ms: SIZE.streamMs })
-    const measured = await load(target, { ...all, ms: SIZE.streamMs })
+    await load({ ...all, ms: SIZE.streamMs })
+    const measured = await load({ ...all, ms: SIZE.streamMs })
     rows.push({ ...measured, target, name: target.name })
   }
   return rows.map(({ target: { name, against }, p50, p99, cpuUs, failed }) => {
@@ -155,7 +165,7 @@ async function slowStreams(target: Target) {
   }, 100)
   const asked = { ...question(target, 'slow'), kind: 'streams' as const }
   try {
-    const { p99, failed } = await loader({ ...asked, connections: SIZE.slow })
+    const { p99, failed } = await load({ ...asked, connections: SIZE.slow })
     const perStreamKiB = ((most - before) * 1024) / SIZE.slow
     return { name: target.name, streams: SIZE.slow, perStreamKiB, firstP99: p99, failed }
   } finally {
@@ -169,7 +179,7 @@ async function leak(target: Target) {
   const ends = performance.now() + SIZE.leakMs
   while (steps.length < 10 && performance.now() < ends) {
     const asked = { ...question(target, 'whole'), kind: 'count' as const }
-    await loader({ ...asked, connections: 32, requests: SIZE.leak / 10 })
+    await load({ ...asked, connections: 32, requests: SIZE.leak / 10 })
     steps.push(Math.round(residentMiB(target.pid)))
   }
   return { name: target.name, requests: (steps.length * SIZE.leak) / 10, residentMiB: steps }

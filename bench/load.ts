@@ -1,5 +1,6 @@
 import type { Socket } from 'node:net'
 import { setTimeout as delay } from 'node:timers/promises'
+import { cpuMs } from './processes.ts'
 import {
   closedLoop,
   openConnection,
@@ -14,9 +15,17 @@ import {
  * the generator that was measured.
  */
 
-export type LoadTask = Question &
-  (
-    | { readonly kind: 'requests'; readonly connections: number; readonly ms: number }
+export type LoadTask = Question & {
+  /** Of what is asked. */
+  readonly pid: number
+} & (
+    | {
+        readonly kind: 'requests'
+        readonly connections: number
+        /** Before it counts: connections to the upstream are made anew after a silence. */
+        readonly leadMs: number
+        readonly ms: number
+      }
     | { readonly kind: 'count'; readonly connections: number; readonly requests: number }
     | { readonly kind: 'streams'; readonly connections: number }
     | {
@@ -36,6 +45,8 @@ export interface LoadResult {
   readonly count: number
   /** Of one core. */
   readonly busy: number
+  /** Microseconds of computing of what was asked, for each that was counted. */
+  readonly cpuUs: number
   /** Streams that did not come to their end. */
   readonly failed: number
 }
@@ -52,24 +63,65 @@ async function sockets(origin: string, count: number): Promise<Socket[]> {
   return open
 }
 
-async function requests(task: LoadTask, open: readonly Socket[]): Promise<Taken> {
-  const request = requestBytes(task)
-  const taken: number[] = []
-  const ends = task.kind === 'requests' ? performance.now() + task.ms : Infinity
-  const wanted = task.kind === 'count' ? task.requests : Infinity
-  const again = (ms: number): boolean => {
-    taken.push(ms)
-    return performance.now() < ends && taken.length + open.length <= wanted
-  }
-  await Promise.all(open.map((socket) => closedLoop(socket, request, again)))
-  return { times: taken, count: taken.length, failed: 0 }
-}
-
 interface Taken {
   /** Milliseconds; of streams until their first event. */
   readonly times: readonly number[]
   readonly count: number
   readonly failed: number
+}
+
+/** Time and computing from a moment on. */
+class Meter {
+  readonly #pid: number
+  #begun = 0
+  #own = process.cpuUsage()
+  #asked = 0
+
+  constructor(pid: number) {
+    this.#pid = pid
+    this.start()
+  }
+
+  start(): void {
+    this.#begun = performance.now()
+    this.#own = process.cpuUsage()
+    this.#asked = cpuMs(this.#pid)
+  }
+
+  read() {
+    const ms = performance.now() - this.#begun
+    const { user, system } = process.cpuUsage(this.#own)
+    return { ms, busy: (user + system) / 1000 / ms, askedMs: cpuMs(this.#pid) - this.#asked }
+  }
+}
+
+/** For a time, after a lead. */
+async function requests(task: LoadTask, open: readonly Socket[], meter: Meter): Promise<Taken> {
+  if (task.kind !== 'requests') throw new TypeError('not requests')
+  const request = requestBytes(task)
+  const times: number[] = []
+  const begins = performance.now() + task.leadMs
+  let counts = false
+  const again = (taken: number): boolean => {
+    const now = performance.now()
+    if (counts) times.push(taken)
+    else if (now >= begins) {
+      counts = true
+      meter.start()
+    }
+    return now < begins + task.ms
+  }
+  await Promise.all(open.map((socket) => closedLoop(socket, request, again)))
+  return { times, count: times.length, failed: 0 }
+}
+
+async function counted(task: LoadTask, open: readonly Socket[]): Promise<Taken> {
+  if (task.kind !== 'count') throw new TypeError('not a count')
+  const request = requestBytes(task)
+  const times: number[] = []
+  const again = (taken: number): boolean => times.push(taken) + open.length <= task.requests
+  await Promise.all(open.map((socket) => closedLoop(socket, request, again)))
+  return { times, count: times.length, failed: 0 }
 }
 
 const takenBy = (asked: readonly (StreamTimes | null)[]): Taken => {
@@ -105,15 +157,13 @@ async function arrivals(task: LoadTask, open: readonly Socket[]): Promise<Taken>
   return takenBy(await Promise.all(asked))
 }
 
-const KINDS = { requests, count: requests, streams, arrivals } as const
+const KINDS = { requests, count: counted, streams, arrivals } as const
 
 async function run(task: LoadTask): Promise<LoadResult> {
   const open = await sockets(task.origin, task.connections)
-  const cpu = process.cpuUsage()
-  const begun = performance.now()
-  const { times, count, failed } = await KINDS[task.kind](task, open)
-  const ms = performance.now() - begun
-  const { user, system } = process.cpuUsage(cpu)
+  const meter = new Meter(task.pid)
+  const { times, count, failed } = await KINDS[task.kind](task, open, meter)
+  const { ms, busy, askedMs } = meter.read()
   for (const socket of open) socket.destroy()
   return {
     perSecond: (1000 * times.length) / ms,
@@ -121,7 +171,8 @@ async function run(task: LoadTask): Promise<LoadResult> {
     p99: quantile(times, 0.99),
     count,
     failed,
-    busy: (user + system) / 1000 / ms,
+    busy,
+    cpuUs: (1000 * askedMs) / count,
   }
 }
 

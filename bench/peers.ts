@@ -2,7 +2,7 @@ import { execFileSync } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { freePort, startProgram, type Started } from './processes.ts'
+import { freePort, startProgram, YOUNG, type Started } from './processes.ts'
 
 /** What of others stands beside the gateway in a run; null where it cannot be had here. */
 type Peer = Promise<Started<{ origin: string }> | null>
@@ -69,5 +69,5 @@ export async function portkey(): Peer {
   }
   const port = await freePort()
   const file = join(folder, 'node_modules/@portkey-ai/gateway/build/start-server.js')
-  return startProgram([process.execPath, file, `--port=${port}`, '--headless'], port)
+  return startProgram([process.execPath, YOUNG, file, `--port=${port}`, '--headless'], port)
 }

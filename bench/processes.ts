@@ -9,6 +9,8 @@ import { openConnection } from './raw-client.ts'
 
 const children: ChildProcess[] = []
 const CONDITIONS = '--conditions=vouchgate-source'
+/** As in `enclave/launch-flags.txt`, for every server in Node, so that it is code that is compared. */
+export const YOUNG = '--max-semi-space-size=64'
 
 const fileOf = (name: string): string => new URL(name, import.meta.url).pathname
 
@@ -56,7 +58,7 @@ export async function startRole<T>(
 ): Promise<Started<T>> {
   const begun = performance.now()
   const given = [fileOf('servers.ts'), role, JSON.stringify(input)]
-  const command = [process.execPath, CONDITIONS, ...flags, ...given]
+  const command = [process.execPath, CONDITIONS, YOUNG, ...flags, ...given]
   const core = role.toLowerCase().endsWith('upstream') ? 'others' : 'measured'
   const child = spawnOn(core, command, ['ignore', 'pipe', 'inherit'])
   if (child.stdout === null) throw new TypeError('no output')

@@ -102,18 +102,12 @@ async function profiled(title: string, model: string, input: SuiteInput): Promis
       messages: [{ role: 'user', content: 'word '.repeat(186) }],
     })
     const headers = { authorization: `Bearer ${BENCH_KEY}` }
-    const asked = {
-      origin: gateway.answer.origin,
-      headers,
-      body,
-      kind: 'requests',
-      connections: 32,
-    }
+    const { origin } = gateway.answer
+    const asked = { origin, headers, body, pid: gateway.pid, kind: 'requests', connections: 32 }
     const load = startLoad<LoadResult>()
     // The first verification.
     await delay(2000)
-    await load({ ...asked, ms: WARM_MS })
-    await load({ ...asked, ms: MEASURED_MS })
+    await load({ ...asked, leadMs: WARM_MS, ms: MEASURED_MS })
     await stopped(gateway.pid)
     const [file] = readdirSync(folder).filter((name) => name.endsWith('.cpuprofile'))
     const profile: Profile = JSON.parse(readFileSync(join(folder, file ?? ''), 'utf8'))

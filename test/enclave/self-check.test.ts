@@ -266,7 +266,7 @@ test('of several processes the worst of each fact holds', () => {
 describe('launch flags', () => {
   test('begin with the permission model and leave out comments', () => {
     expect(flags[0]).toBe('--permission')
-    expect(flags.every((flag) => /^--[a-z0-9-]+(=[a-z-]+)?$/.test(flag))).toBe(true)
+    expect(flags.every((flag) => /^--[a-z0-9-]+(=[a-z0-9-]+)?$/.test(flag))).toBe(true)
   })
 
   test.each(['*', '/', '/*', ''])('the right to read %j is no limit', (path) => {
