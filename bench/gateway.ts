@@ -24,7 +24,7 @@ import { median } from './timing.ts'
 const QUICK = process.argv.includes('--quick')
 const SIZE = QUICK
   ? {
-      warmMs: 2000,
+      warmMs: 3000,
       rounds: 1,
       leadMs: 300,
       ms: 500,
@@ -34,7 +34,7 @@ const SIZE = QUICK
       leakMs: 10_000,
     }
   : {
-      warmMs: 5000,
+      warmMs: 15_000,
       rounds: 3,
       leadMs: 500,
       ms: 1000,
@@ -67,7 +67,7 @@ function question({ origins, models, headers, pid }: Target, asked: Asked, words
   return { origin: origins[asked], headers, body, pid }
 }
 
-/** Compiled code and verified sessions are there when it begins to count. */
+/** Compiled code and verified sessions are there when it begins to count: V8 is done after some ten thousand requests. */
 async function warm(target: Target): Promise<void> {
   note(target.name)
   const asked = { ...question(target, 'whole'), kind: 'requests' as const, connections: 32 }
