@@ -3,6 +3,7 @@ import { anthropicMessages } from './dialects/anthropic/client.ts'
 import type { ClientDialect } from './dialects/dialect.ts'
 import { OpenAiChat } from './dialects/openai-chat/client.ts'
 import { OpenAiResponses } from './dialects/openai-responses/client.ts'
+import { pooled } from './ids.ts'
 import { ANTHROPIC_WIRE, OPENAI_WIRE, TRANSCRIPTION_WIRE, type Wire } from './wire.ts'
 
 /** Whose API a provider speaks. A body goes unread only to one that speaks the client's. */
@@ -32,11 +33,14 @@ const isText = (value: unknown): boolean => typeof value === 'string'
 const isList = (value: unknown): boolean => Array.isArray(value)
 const isTextOrList = (value: unknown): boolean => isText(value) || isList(value)
 
+/** Every frame of a stream wants some. */
+const padding = pooled(randomBytes, 1 << 14)
+
 /** Base64url has no character that JSON escapes, and random ones do not compress. */
-export const pad = (length: number): string =>
-  randomBytes(Math.ceil((length * 3) / 4))
-    .toString('base64url')
-    .slice(0, length)
+export function pad(length: number): string {
+  const { buffer, byteOffset, byteLength } = padding(Math.ceil((length * 3) / 4))
+  return Buffer.from(buffer, byteOffset, byteLength).toString('base64url').slice(0, length)
+}
 
 const CHAT = new OpenAiChat(pad)
 const RESPONSES = new OpenAiResponses(pad)
