@@ -4,7 +4,8 @@ import { anthropicMessages } from '../../src/dialects/anthropic/client.ts'
 import { anthropic } from '../../src/dialects/anthropic/provider.ts'
 import { GatewayError } from '../../src/errors.ts'
 import type { AssistantPart, CanonicalEvent } from '../../src/dialects/canonical.ts'
-import { decodeAll, exchanges, hasTraffic, joined, target } from './anthropic-recordings.ts'
+import { exchanges, hasTraffic, target } from './anthropic-recordings.ts'
+import { decodeIn, joined } from './decoding.ts'
 
 type Members = Record<string, JsonValue>
 
@@ -160,7 +161,7 @@ describe.skipIf(!hasTraffic)('an answer that goes back in the next turn', () => 
   // By way of the canonical parts alone, as through a client of another dialect.
   test.each(pairs)('$name', ({ name, answer, next }) => {
     const parts = name.endsWith('.sse')
-      ? partsOf(decodeAll(anthropic.stream(target), [answer]))
+      ? partsOf(decodeIn(anthropic.stream(target), [answer]))
       : (anthropic.decode(answer, target).choices[0]?.parts ?? [])
     const { dialect: _, ...request } = anthropicMessages.decode({ ...next, messages: [] })
     const { body } = anthropic.encode(

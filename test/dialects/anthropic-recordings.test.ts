@@ -4,15 +4,14 @@ import { anthropic } from '../../src/dialects/anthropic/provider.ts'
 import type { CanonicalEvent } from '../../src/dialects/canonical.ts'
 import { GatewayError } from '../../src/errors.ts'
 import {
-  decodeAll,
   exchanges,
   hasTraffic,
-  joined,
   messages,
   streams,
   target,
   textPayloads,
 } from './anthropic-recordings.ts'
+import { decodeIn, joined } from './decoding.ts'
 
 interface Meaning {
   text: string
@@ -187,19 +186,19 @@ describe.skipIf(!hasTraffic)('recorded streams', () => {
   const whole = streams.filter(({ name }) => !SPLICED.test(name))
 
   test.each(whole)('$name', ({ body }) => {
-    const events = decodeAll(anthropic.stream(target), [body])
+    const events = decodeIn(anthropic.stream(target), [body])
     expect(eventsMeaning(events)).toEqual(rawMeaning(body))
     expect(events.filter(({ type }) => type === 'start')).toHaveLength(1)
     expect(events.filter(({ type }) => type === 'finish')).toHaveLength(1)
   })
 
   test.each(streams)('$name cut anywhere', ({ body }) => {
-    const expected = joined(decodeAll(anthropic.stream(target), [body]))
+    const expected = joined(decodeIn(anthropic.stream(target), [body]))
     const bytes = Array.from(body, (_byte, at) => body.subarray(at, at + 1))
-    expect(joined(decodeAll(anthropic.stream(target), bytes)), 'byte by byte').toEqual(expected)
+    expect(joined(decodeIn(anthropic.stream(target), bytes)), 'byte by byte').toEqual(expected)
     const step = body.length > 3000 ? Math.floor(body.length / 200) : 1
     for (let at = 1; at < body.length; at += step) {
-      const events = decodeAll(anthropic.stream(target), [body.subarray(0, at), body.subarray(at)])
+      const events = decodeIn(anthropic.stream(target), [body.subarray(0, at), body.subarray(at)])
       expect(joined(events), `cut at ${at}`).toEqual(expected)
     }
   })
@@ -215,7 +214,7 @@ describe.skipIf(!hasTraffic)('recorded streams', () => {
 
   test('a message begun anew after content fails, and is never two answers', () => {
     for (const { body } of streams.filter(({ name }) => SPLICED.test(name))) {
-      const events = decodeAll(anthropic.stream(target), [body])
+      const events = decodeIn(anthropic.stream(target), [body])
       expect(events.at(-1)).toMatchObject({ type: 'failure', failure: { class: 'server' } })
       expect(events.filter(({ type }) => type === 'tool_call')).toHaveLength(1)
       expect(events.filter(({ type }) => type === 'finish')).toHaveLength(0)

@@ -1,7 +1,6 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import type { JsonValue } from '@vouchgate/attestation'
-import type { CanonicalEvent } from '../../src/dialects/canonical.ts'
-import type { StreamDecoder, Target } from '../../src/dialects/dialect.ts'
+import type { Target } from '../../src/dialects/dialect.ts'
 import { hasVectors, vectorPath } from '../support/vectors.ts'
 
 export const hasTraffic = hasVectors && existsSync(vectorPath('traffic'))
@@ -95,30 +94,3 @@ export const textPayloads = (body: Buffer): Record<string, JsonValue>[] =>
     .split('\n')
     .filter((line) => line.startsWith('data:'))
     .map((line) => JSON.parse(line.slice(5)))
-
-/** All events of a stream that arrives in the given pieces. */
-export function decodeAll(decoder: StreamDecoder, pieces: readonly Buffer[]): CanonicalEvent[] {
-  return [...pieces.flatMap((piece) => decoder.push(piece)), ...decoder.end()]
-}
-
-/** Where a piece of text belongs; pieces of one place that follow each other are one text. */
-function placeOf(event: CanonicalEvent): string | null {
-  if (event.type === 'text') return 'text'
-  if (event.type === 'reasoning') return `reasoning ${event.block}`
-  return event.type === 'tool_arguments' ? `arguments ${event.call}` : null
-}
-
-/** Adjacent pieces of one text, thought or argument become one. */
-export function joined(events: readonly CanonicalEvent[]): CanonicalEvent[] {
-  const whole: CanonicalEvent[] = []
-  for (const event of events) {
-    const last = whole.at(-1)
-    const follows = last !== undefined && placeOf(last) !== null && placeOf(last) === placeOf(event)
-    if (follows && 'text' in last && 'text' in event) {
-      whole.splice(-1, 1, { ...last, text: last.text + event.text })
-    } else {
-      whole.push(event)
-    }
-  }
-  return whole
-}

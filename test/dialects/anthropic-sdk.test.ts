@@ -19,7 +19,8 @@ import type {
   CanonicalRequest,
 } from '../../src/dialects/canonical.ts'
 import { GatewayError, type ErrorCode } from '../../src/errors.ts'
-import { decodeAll, hasTraffic, messages, streams, target } from './anthropic-recordings.ts'
+import { hasTraffic, messages, streams, target } from './anthropic-recordings.ts'
+import { decodeIn } from './decoding.ts'
 
 /** What a server behind the dialect gives for a request. */
 type Reply = (
@@ -274,7 +275,7 @@ describe.skipIf(!hasTraffic)(
     })
 
     test.each(streams.filter(({ name }) => !/spliced/.test(name)))('$name', async ({ body }) => {
-      const decoded = decodeAll(anthropic.stream(target), [body])
+      const decoded = decodeIn(anthropic.stream(target), [body])
       const client = await clientOf(() => decoded)
       const whole = await client.messages.stream(asked).finalMessage()
       const calls = decoded.filter(({ type }) => type === 'tool_call')

@@ -2,7 +2,8 @@ import { describe, expect, test } from 'vitest'
 import { anthropic } from '../../src/dialects/anthropic/provider.ts'
 import { ProviderError } from '../../src/dialects/dialect.ts'
 import { GatewayError } from '../../src/errors.ts'
-import { decodeAll, target } from './anthropic-recordings.ts'
+import { target } from './anthropic-recordings.ts'
+import { decodeIn } from './decoding.ts'
 
 type Payload = { readonly type: string } & Record<string, unknown>
 
@@ -34,7 +35,7 @@ const wire = (payloads: readonly Payload[]): Buffer =>
     payloads.map((each) => `event: ${each.type}\ndata: ${JSON.stringify(each)} \n\n`).join(''),
   )
 const read = (...payloads: readonly Payload[]) =>
-  decodeAll(anthropic.stream(target), [wire(payloads)])
+  decodeIn(anthropic.stream(target), [wire(payloads)])
 
 const malformed = new GatewayError('upstream_malformed')
 const textBlock = { type: 'text', text: '' }

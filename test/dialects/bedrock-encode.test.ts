@@ -14,7 +14,8 @@ import type {
 import { bedrock } from '../../src/dialects/bedrock/dialect.ts'
 import { thinksAdaptively } from '../../src/dialects/bedrock/family.ts'
 import { hasVectors } from '../support/vectors.ts'
-import { asking, has, items, parse, pick, recordings, target, text, user } from './recordings.ts'
+import { asking, has, items, parse, pick, recordings, text, user } from './recordings.ts'
+import { target } from './decoding.ts'
 
 const CLAUDE = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
 const NOVA = 'us.amazon.nova-micro-v1:0'

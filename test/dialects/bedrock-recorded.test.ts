@@ -7,7 +7,6 @@ import { eventFrame, exceptionFrame } from './eventstream-frames.ts'
 import {
   bodies,
   callsOf,
-  feed,
   has,
   items,
   lines,
@@ -16,11 +15,11 @@ import {
   pick,
   readings,
   recordings,
-  target,
   text,
   textOf,
   usageOf,
 } from './recordings.ts'
+import { decodeIn, target } from './decoding.ts'
 
 const MODEL = 'us.anthropic.claude-sonnet-4-5-20250929-v1:0'
 
@@ -159,7 +158,7 @@ describe.skipIf(!hasVectors)('recorded answers of Bedrock', () => {
   })
 
   test.each(streams)('$name: streamed', ({ body }) => {
-    const events = feed(bedrock.stream(target(MODEL)), [body])
+    const events = decodeIn(bedrock.stream(target(MODEL)), [body])
     const wanted = expectedStream(body)
     expect(events[0]?.type).toBe('start')
     expect(events.filter(({ type }) => type === 'start')).toHaveLength(1)
@@ -220,7 +219,7 @@ describe('an exception within a stream of Bedrock', () => {
       exceptionFrame(name, 'words'),
       eventFrame('messageStop', { stopReason: 'end_turn' }),
     ])
-    const events = feed(bedrock.stream(target(MODEL)), [body])
+    const events = decodeIn(bedrock.stream(target(MODEL)), [body])
     const failure = { class: kind, status, retryAfterSeconds: null, message: said }
     expect(events.slice(1)).toEqual([{ type: 'failure', failure }])
   })

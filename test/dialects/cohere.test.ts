@@ -18,7 +18,6 @@ import {
   asking,
   bodies,
   callsOf,
-  feed,
   has,
   items,
   lines,
@@ -27,12 +26,12 @@ import {
   pick,
   readings,
   recordings,
-  target,
   text,
   textOf,
   usageOf,
   user,
 } from './recordings.ts'
+import { decodeIn, target } from './decoding.ts'
 
 const MODEL = 'command-a-03-2025'
 
@@ -117,7 +116,7 @@ describe.skipIf(!hasVectors)('recorded answers of Cohere', () => {
   })
 
   test.each(streams)('$name: streamed', ({ body }) => {
-    const events = feed(cohere.stream(target(MODEL)), [body])
+    const events = decodeIn(cohere.stream(target(MODEL)), [body])
     const deltas = deltasOf(body)
     const message = (delta: unknown) => pick(delta, 'delta', 'message')
     const join = (...path: string[]) => deltas.map((one) => text(message(one), ...path)).join('')
@@ -440,7 +439,7 @@ describe('a failure of Cohere', () => {
 
   test('within a stream is how it finished', () => {
     const body = 'data: {"type":"message-end","delta":{"finish_reason":"ERROR"}}\n\n'
-    expect(feed(cohere.stream(target(MODEL)), [Buffer.from(body)])).toMatchObject([
+    expect(decodeIn(cohere.stream(target(MODEL)), [Buffer.from(body)])).toMatchObject([
       { type: 'start' },
       { type: 'finish', reason: 'error' },
     ])

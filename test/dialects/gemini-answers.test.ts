@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import type { CanonicalEvent } from '../../src/dialects/canonical.ts'
 import { gemini } from '../../src/dialects/gemini/dialect.ts'
-import { callsOf, feed, target, textOf, usageOf } from './recordings.ts'
+import { callsOf, textOf, usageOf } from './recordings.ts'
+import { decodeIn, target } from './decoding.ts'
 
 const MODEL = 'gemini-any'
 const sse = (...chunks: readonly unknown[]): Buffer =>
@@ -10,7 +11,7 @@ const chunk = (parts: readonly unknown[], finishReason?: string, index?: number)
   candidates: [{ content: { parts }, finishReason, index }],
 })
 const read = (...chunks: readonly unknown[]): CanonicalEvent[] =>
-  feed(gemini.stream(target(MODEL)), [sse(...chunks)])
+  decodeIn(gemini.stream(target(MODEL)), [sse(...chunks)])
 const whole = (value: unknown) => gemini.decode(Buffer.from(JSON.stringify(value)), target(MODEL))
 const malformed = expect.objectContaining({ code: 'upstream_malformed' })
 

@@ -10,7 +10,8 @@ import type {
 import { gemini } from '../../src/dialects/gemini/dialect.ts'
 import { geminiSchema } from '../../src/dialects/gemini/schema.ts'
 import { hasVectors } from '../support/vectors.ts'
-import { asking, has, items, parse, pick, recordings, target, text, user } from './recordings.ts'
+import { asking, has, items, parse, pick, recordings, text, user } from './recordings.ts'
+import { target } from './decoding.ts'
 
 const encode = (request: CanonicalRequest, model = 'gemini-2.5-flash'): unknown =>
   parse(gemini.encode(request, target(model)).body)

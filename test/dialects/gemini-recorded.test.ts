@@ -5,7 +5,6 @@ import { hasVectors } from '../support/vectors.ts'
 import {
   bodies,
   callsOf,
-  feed,
   has,
   items,
   lines,
@@ -14,11 +13,11 @@ import {
   pick,
   readings,
   recordings,
-  target,
   text,
   textOf,
   usageOf,
 } from './recordings.ts'
+import { decodeIn, target } from './decoding.ts'
 
 const MODEL = 'gemini-any'
 
@@ -153,7 +152,7 @@ describe.skipIf(!hasVectors)('recorded answers of Gemini', () => {
   })
 
   test.each(streams)('$name: streamed', ({ body }) => {
-    const events = feed(gemini.stream(target(MODEL)), [body])
+    const events = decodeIn(gemini.stream(target(MODEL)), [body])
     const frames = lines(body).map((line) => line.trim().replace(/^data: /, ''))
     const wanted = expected(frames.map(parse))
     expect(events[0]?.type).toBe('start')

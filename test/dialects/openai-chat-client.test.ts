@@ -15,7 +15,8 @@ import { readShape } from '../../src/prompt.ts'
 import { Sensitive } from '../../src/sensitive.ts'
 import { hasVectors } from '../support/vectors.ts'
 import { violations } from './openapi.ts'
-import { bodies, callsOf, decodeIn, exchanges, joined, target, textOf } from './traffic.ts'
+import { bodies, callsOf, exchanges, textOf } from './traffic.ts'
+import { decodeIn, joined, target } from './decoding.ts'
 
 const client = new OpenAiChat(null)
 const asked = (more: Record<string, JsonValue> = {}): CanonicalRequest =>

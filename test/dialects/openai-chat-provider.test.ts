@@ -6,17 +6,8 @@ import { OpenAiChatProvider } from '../../src/dialects/openai-chat/provider.ts'
 import type { VariantName } from '../../src/dialects/openai-chat/variants.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { hasVectors } from '../support/vectors.ts'
-import {
-  bodies,
-  callsOf,
-  cuts,
-  decodeIn,
-  exchanges,
-  joined,
-  target,
-  textOf,
-  type Recording,
-} from './traffic.ts'
+import { bodies, callsOf, cuts, exchanges, textOf, type Recording } from './traffic.ts'
+import { decodeIn, joined, target } from './decoding.ts'
 
 const frame = (line: string): string => `data: ${line}\n\n`
 const DONE = 'data: [DONE]\n\n'

@@ -15,7 +15,8 @@ import { OpenAiResponsesProvider } from './responses-provider/provider.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { hasVectors } from '../support/vectors.ts'
 import { schemaOfEvent, violations } from './openapi.ts'
-import { bodies, callsOf, cuts, decodeIn, exchanges, joined, target, textOf } from './traffic.ts'
+import { bodies, callsOf, cuts, exchanges, textOf } from './traffic.ts'
+import { decodeIn, joined, target } from './decoding.ts'
 
 const client = new OpenAiResponses(null)
 const provider = new OpenAiResponsesProvider()

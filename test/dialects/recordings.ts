@@ -7,8 +7,9 @@ import type {
   CanonicalUsage,
   Message,
 } from '../../src/dialects/canonical.ts'
-import type { StreamDecoder, Target } from '../../src/dialects/dialect.ts'
+import type { StreamDecoder } from '../../src/dialects/dialect.ts'
 import { hasVectors, vectorBytes, vectorPath, vectorText } from '../support/vectors.ts'
+import { decodeIn, joined } from './decoding.ts'
 
 /** A member of a recording's JSON, read without any of the product's own helpers. */
 export function pick(value: unknown, ...path: readonly (string | number)[]): unknown {
@@ -85,37 +86,6 @@ export const lines = (body: Buffer): string[] =>
     .split('\n')
     .filter((line) => line.trim() !== '')
 
-/** The same random bytes and the same time for everyone who asks in the same order. */
-export function target(model: string): Target {
-  let count = 0
-  return {
-    model,
-    random: (length) => new Uint8Array(length).fill(++count),
-    now: () => 1_700_000_000,
-  }
-}
-
-const DELTAS: ReadonlySet<string> = new Set(['text', 'refusal', 'reasoning', 'tool_arguments'])
-const place = (event: CanonicalEvent): string =>
-  JSON.stringify({ ...event, text: null, logprobs: null })
-
-/** Everything a decoder gives, with deltas of the same thing joined. */
-function merged(events: readonly CanonicalEvent[]): CanonicalEvent[] {
-  const joined: CanonicalEvent[] = []
-  for (const event of events) {
-    const last = joined.at(-1)
-    const same = last !== undefined && DELTAS.has(event.type) && place(last) === place(event)
-    if (same && 'text' in event && 'text' in last)
-      joined[joined.length - 1] = { ...event, text: last.text + event.text }
-    else joined.push(event)
-  }
-  return joined
-}
-
-export function feed(decoder: StreamDecoder, chunks: readonly Buffer[]): CanonicalEvent[] {
-  return [...chunks.flatMap((chunk) => [...decoder.push(chunk)]), ...decoder.end()]
-}
-
 /** Cuts `body` at `first` and every `stride` bytes after it. */
 function pieces(body: Buffer, first: number, stride: number): Buffer[] {
   const cut = [body.subarray(0, first)]
@@ -129,7 +99,7 @@ const STRIDE = 127
 export function readings(decoder: () => StreamDecoder, body: Buffer): Set<string> {
   const ways = [[body], pieces(body, 1, 1)]
   for (let first = 1; first <= STRIDE; first++) ways.push(pieces(body, first, STRIDE))
-  return new Set(ways.map((way) => JSON.stringify(merged(feed(decoder(), way)))))
+  return new Set(ways.map((way) => JSON.stringify(joined(decodeIn(decoder(), way)))))
 }
 
 export const textOf = (events: readonly CanonicalEvent[], type: 'text' | 'reasoning'): string =>

@@ -1,6 +1,5 @@
 import { readdirSync } from 'node:fs'
 import type { CanonicalEvent } from '../../src/dialects/canonical.ts'
-import type { StreamDecoder, Target } from '../../src/dialects/dialect.ts'
 import { hasVectors, vectorBytes, vectorJson, vectorPath, vectorText } from '../support/vectors.ts'
 
 /** One recorded answer. */
@@ -11,15 +10,6 @@ export interface Recording {
   readonly isStream: boolean
   readonly body: Buffer
   readonly request: unknown
-}
-
-export const target = (model = 'asked/model'): Target => {
-  let count = 0
-  return {
-    model,
-    random: (length) => new Uint8Array(length).fill(++count),
-    now: () => 1_700_000_000,
-  }
 }
 
 /** An exchange with its request, out of `<folder>/<name>.{meta,request,response}.*`. */
@@ -61,31 +51,6 @@ export function bodies(folder: string, frame: (line: string) => string, tail: st
         request: null,
       }
     })
-}
-
-/** Every event, with adjacent pieces of one text joined: cuts may not change more than where pieces end. */
-export function joined(events: readonly CanonicalEvent[]): CanonicalEvent[] {
-  const out: CanonicalEvent[] = []
-  for (const event of events) {
-    const last = out.at(-1)
-    if (last !== undefined && 'text' in event && 'text' in last && sameText(last, event)) {
-      out[out.length - 1] = { ...last, text: last.text + event.text }
-    } else {
-      out.push(event)
-    }
-  }
-  return out
-}
-
-const sameText = (a: CanonicalEvent, b: CanonicalEvent): boolean =>
-  key(a) === key(b) && !('logprobs' in a && a.logprobs !== null)
-
-const key = ({ ...event }: CanonicalEvent): string =>
-  JSON.stringify({ ...event, text: null, logprobs: null })
-
-export function decodeIn(decoder: StreamDecoder, pieces: readonly Buffer[]): CanonicalEvent[] {
-  const events = pieces.flatMap((piece) => decoder.push(piece))
-  return [...events, ...decoder.end()]
 }
 
 /** All offsets of a short body, 200 spread ones of a long body, which is also given byte by byte. */

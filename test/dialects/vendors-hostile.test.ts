@@ -7,7 +7,8 @@ import { ProviderError, type ProviderDialect } from '../../src/dialects/dialect.
 import { gemini } from '../../src/dialects/gemini/dialect.ts'
 import { GatewayError } from '../../src/errors.ts'
 import { eventFrame, frame } from './eventstream-frames.ts'
-import { asking, feed, target, user } from './recordings.ts'
+import { asking, user } from './recordings.ts'
+import { decodeIn, target } from './decoding.ts'
 
 const dialects: readonly ProviderDialect[] = [gemini, bedrock, cohere]
 
@@ -142,7 +143,7 @@ describe.each(dialects)('$name', (dialect) => {
         (bytes, status) => {
           const body = Buffer.from(bytes)
           outcome(() => dialect.decode(body, target('m')))
-          outcome(() => feed(dialect.stream(target('m')), [body]))
+          outcome(() => decodeIn(dialect.stream(target('m')), [body]))
           const failure = dialect.classify(status, { 'retry-after': body.toString('latin1') }, body)
           expect(failure.status).toBe(status === 200 ? failure.status : status)
         },
@@ -171,7 +172,7 @@ describe.each(dialects)('$name', (dialect) => {
                 : Buffer.from(`data: ${JSON.stringify(value)}\n\n`),
             ),
           )
-          expect(outcome(() => feed(dialect.stream(target('m')), [body]))).toBeDefined()
+          expect(outcome(() => decodeIn(dialect.stream(target('m')), [body]))).toBeDefined()
         },
       ),
       { numRuns: 2000 },
