@@ -23,6 +23,11 @@ export const EQUIVALENT: readonly (readonly [file: string, text: string, why: st
     'undici finds the destroyed socket itself; this gives the error its code',
   ],
   [
+    'client/evidence-fetch.ts',
+    "if (certificate === undefined) throw new ChannelError('channel_key_unreadable')",
+    'a key of that certificate has been read already; this only narrows the type',
+  ],
+  [
     'src/admin.ts',
     '  app.removeAllContentTypeParsers()\n',
     'no route of this listener takes a body, so that no parser is ever asked',

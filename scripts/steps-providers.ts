@@ -8,7 +8,7 @@ export const PROVIDER_SUITES: readonly (readonly [prefix: string, suites: readon
   [`${PROVIDERS}/gpus.ts`, [GPUS]],
   [`${PROVIDERS}/dstack.ts`, [NEAR, 'test/src/providers/dstack-vllm.test.ts']],
   [PROVIDERS, [CORE, NEAR]],
-  ['client/capture.ts', ['test/cli/appraise.test.ts']],
+  ['client/capture.ts', ['test/cli/appraise.test.ts', 'test/client/capture.test.ts']],
   ['client/recorder.ts', ['test/cli/appraise.test.ts']],
 ]
 

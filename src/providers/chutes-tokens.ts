@@ -1,6 +1,5 @@
 import {
   equalBytes,
-  isVerificationError,
   parseChutesInstances,
   type Bytes,
   type ChutesInstances,
@@ -150,8 +149,7 @@ export class ChutesTokens {
       return parseChutesInstances(bytes)
     } catch (error) {
       if (error instanceof SendError || error instanceof GatewayError) throw error
-      if (isVerificationError(error)) throw new SendError('unreachable')
-      // undici's own errors carry the URL.
+      // What cannot be read is as good as not there; undici's own errors carry the URL.
       throw new SendError(signal.aborted ? 'timeout' : 'unreachable')
     }
   }

@@ -162,6 +162,11 @@ describe('a capture that is not what it should be', () => {
       'capture_malformed',
     ],
     [
+      'with a manifest that is too large',
+      (dir: string) => manifest(dir, { more: ' '.repeat(3 << 20) }),
+      'capture_malformed',
+    ],
+    [
       'with a response without URL',
       (dir: string) => edit(dir, ({ url: _, ...rest }) => rest),
       'capture_malformed',

@@ -5,7 +5,7 @@ import { Pool } from 'undici'
 import { describe, expect, onTestFinished, test } from 'vitest'
 import { ChutesTokens } from '../../src/providers/chutes-tokens.ts'
 import { Sensitive } from '../../src/sensitive.ts'
-import { ReplyKey } from '../../src/upstream/chutes-cipher.ts'
+import { ReplyKey, sealTo } from '../../src/upstream/chutes-cipher.ts'
 import { ChutesStream } from '../../src/upstream/chutes-stream.ts'
 import { chutesSeal } from '../../src/upstream/seal-chutes.ts'
 import { send, SendError, type ResponseSink } from '../../src/upstream/send.ts'
@@ -574,4 +574,17 @@ describe('a token', () => {
     started.service.behaviour.faults.instances = 'hang'
     expect(await failureOf(ask(started))).toBe('timeout')
   })
+})
+
+test('nothing is encrypted to what is no key', () => {
+  const failure = (key: Uint8Array): unknown => {
+    try {
+      return sealTo(key, Buffer.from(CANARY))
+    } catch (error) {
+      return error instanceof SendError ? error.failure : error
+    }
+  }
+  // FIPS 203 §7.2: coefficients are below 3329.
+  expect(failure(new Uint8Array(1184).fill(0xff))).toBe('key_mismatch')
+  expect(failure(new Uint8Array(32))).toBe('key_mismatch')
 })
