@@ -28,6 +28,16 @@ export const EQUIVALENT: readonly (readonly [file: string, text: string, why: st
     'a key of that certificate has been read already; this only narrows the type',
   ],
   [
+    'client/collect.ts',
+    "if (spkiSha256 === null) throw new TypeError('the key of the connection was not looked at')",
+    'what fetches from origins that attest their key always looks; this only narrows its type',
+  ],
+  [
+    'src/upstream/seal-chutes.ts',
+    "if (apiKey === null) throw new TypeError('tokens belong to an account')",
+    'no attested provider is configured without a key; this only narrows its type',
+  ],
+  [
     'src/admin.ts',
     '  app.removeAllContentTypeParsers()\n',
     'no route of this listener takes a body, so that no parser is ever asked',

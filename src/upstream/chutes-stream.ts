@@ -87,7 +87,7 @@ function parseFrame(frame: Buffer): Readonly<Record<string, unknown>> {
     const value: unknown = JSON.parse(frame.toString())
     if (typeof value === 'object' && value !== null) return { ...value }
   } catch {
-    throw new SendError('not_encrypted')
+    // Refused like anything else that is no frame; V8's own error quotes it.
   }
   throw new SendError('not_encrypted')
 }

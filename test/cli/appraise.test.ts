@@ -162,6 +162,19 @@ describe('a capture that is not what it should be', () => {
       'capture_malformed',
     ],
     [
+      'with too many responses',
+      (dir: string) => {
+        const responses = join(dir, 'responses')
+        const [meta = ''] = readdirSync(responses).filter((name) => name.endsWith('.json'))
+        for (let copy = 0; copy < 513; copy++) {
+          cpSync(join(responses, meta), join(responses, `copy-${copy}.json`))
+          const body = meta.replace(/json$/, 'body')
+          cpSync(join(responses, body), join(responses, `copy-${copy}.body`))
+        }
+      },
+      'capture_malformed',
+    ],
+    [
       'with a manifest that is too large',
       (dir: string) => manifest(dir, { more: ' '.repeat(3 << 20) }),
       'capture_malformed',

@@ -1,6 +1,6 @@
 import { collateralKey, ISSUER_CHAIN_HEADERS, pcsRoutes } from '@vouchgate/attestation'
 import { expect, test } from 'vitest'
-import { replayedCollateral } from '../../client/capture.ts'
+import { replayedCertificate, replayedCollateral } from '../../client/capture.ts'
 import { createTeeVendor } from '../support/tee-vendor.ts'
 
 test('collateral of which a part was not recorded is not there', async () => {
@@ -27,4 +27,11 @@ test('collateral of which a part was not recorded is not there', async () => {
       code: 'collateral_unavailable',
     })
   }
+})
+
+test('a certificate that was not recorded is not there', async () => {
+  const capture = { provider: 'aci', model: null, nonce: null, capturedAt: 0, exchanges: [] }
+  await expect(replayedCertificate(capture)('https://a.invalid')).rejects.toMatchObject({
+    code: 'report_unavailable',
+  })
 })

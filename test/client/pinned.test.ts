@@ -76,6 +76,8 @@ test('not one application byte reaches another key', async () => {
   })
   expect(received()).toBe('')
   expect(sockets.map(({ bytesRead }) => bytesRead)).toEqual(sockets.map(() => 0))
+  // The connection is not left open behind the refusal either.
+  await expect.poll(() => sockets.every(({ destroyed }) => destroyed)).toBe(true)
 })
 
 test('changing the digest after the connector was made changes nothing', async () => {

@@ -227,6 +227,11 @@ describe('a whole reply', () => {
   }
   const OCTETS = 'application/octet-stream'
 
+  test('that is endless is given up', async () => {
+    const body = Buffer.alloc((64 << 20) + 4096)
+    expect(await withBody(() => ({ type: OCTETS, body }))).toBe('too_large')
+  })
+
   test('in clear is a downgrade, whatever it says', async () => {
     const answer = (type: string) => withBody((_, body) => ({ type, body }))
     expect(await answer('application/json')).toBe('not_encrypted')

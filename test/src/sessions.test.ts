@@ -297,6 +297,13 @@ describe('a verified channel', () => {
     }
   })
 
+  test('encrypts exactly to an endpoint that attested a key for that', () => {
+    const seal = async () => Promise.reject(new Error('not asked'))
+    expect(() => new VerifiedChannel(endpoint, { clock, limits, seal })).toThrow(
+      'exactly where it attested a key for that',
+    )
+  })
+
   test('refuses an endpoint whose evidence has expired, at construction and at every send', async () => {
     const moved = fakeClock(clock.now())
     const channel = new VerifiedChannel(endpoint, { clock: moved, limits, seal: null })
