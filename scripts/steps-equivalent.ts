@@ -38,6 +38,11 @@ export const EQUIVALENT: readonly (readonly [file: string, text: string, why: st
     'no attested provider is configured without a key; this only narrows its type',
   ],
   [
+    'src/providers/chutes-tokens.ts',
+    "if (bytes === null) throw new SendError('unreachable')",
+    'what was too long to be read cannot be parsed either, with the same code',
+  ],
+  [
     'src/admin.ts',
     '  app.removeAllContentTypeParsers()\n',
     'no route of this listener takes a body, so that no parser is ever asked',
