@@ -43,6 +43,11 @@ export const EQUIVALENT: readonly (readonly [file: string, text: string, why: st
     'what was too long to be read cannot be parsed either, with the same code',
   ],
   [
+    'src/dialects/gemini/content.ts',
+    "if (part.source.kind === 'id') throw new GatewayError('request_not_supported')",
+    'what is named by an id has no address, which is refused with the same code',
+  ],
+  [
     'src/admin.ts',
     '  app.removeAllContentTypeParsers()\n',
     'no route of this listener takes a body, so that no parser is ever asked',
