@@ -49,6 +49,7 @@ interface Beta {
 
 /** Of a header `anthropic-beta`; what is not of the form is no beta. */
 function betasOf(header: string): Beta[] {
+  if (header === '') return []
   const texts = new Set(header.split(',').map((part) => part.trim()))
   return [...texts].flatMap((text) => {
     const [, feature] = BETA.exec(text) ?? []
