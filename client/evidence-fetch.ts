@@ -4,6 +4,7 @@ import type { TLSSocket } from 'node:tls'
 import { Client, request, type Dispatcher } from 'undici'
 import { discard, readBounded } from './bounded.ts'
 import { ChannelError } from './errors.ts'
+import { isLocalHttp } from './loopback.ts'
 import { connectorOf, openTls } from './pinned.ts'
 import { retryAfter } from './retry-after.ts'
 
@@ -87,12 +88,10 @@ export const configuredFetch =
   (timeoutMs: number, clock: Clock): EvidenceFetch =>
   async (asked) => {
     const url = URL.parse(asked.origin)
-    const local = url?.protocol === 'http:' && LOOPBACK.has(url.hostname)
+    const local = url !== null && isLocalHttp(url)
     if (!local || url.origin !== asked.origin) requireOrigin(asked.origin)
     return fetchFrom(asked, timeoutMs, clock)
   }
-
-const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '[::1]', 'localhost'])
 
 async function fetchFrom(
   asked: EvidenceRequest,

@@ -1,5 +1,6 @@
 import { isIP } from 'node:net'
 import Fastify, { LogController, type FastifyInstance, type FastifyReply } from 'fastify'
+import { LOOPBACK } from '../client/loopback.ts'
 import type { App } from './app.ts'
 import type { Config } from './config/index.ts'
 import { errorBody, GatewayError } from './errors.ts'
@@ -78,7 +79,6 @@ function buildAdmin({ ready, metrics }: AdminView, host: string): FastifyInstanc
   return app
 }
 
-const LOOPBACK: ReadonlySet<string> = new Set(['localhost', '127.0.0.1', '::1'])
 const ANY_ADDRESS: ReadonlySet<string> = new Set(['0.0.0.0', '::'])
 
 /**

@@ -1,4 +1,4 @@
-const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
+import { isLocalHttp } from '../client/loopback.ts'
 
 /**
  * Whether a service can be asked there: https, or http that does not leave the machine; no query, fragment or user.
@@ -7,5 +7,5 @@ const LOOPBACK = new Set(['127.0.0.1', '[::1]', 'localhost'])
 export function isSafeUrl(text: string): boolean {
   const url = URL.parse(text)
   if (url === null || url.search !== '' || url.hash !== '' || url.username !== '') return false
-  return url.protocol === 'https:' || (url.protocol === 'http:' && LOOPBACK.has(url.hostname))
+  return url.protocol === 'https:' || isLocalHttp(url)
 }

@@ -1,3 +1,4 @@
+import { LOOPBACK } from '../../client/loopback.ts'
 import { isAttested } from './config.ts'
 import type { Config, Model, Provider, Route } from './config.ts'
 import { Prices } from '../prices/prices.ts'
@@ -9,7 +10,6 @@ const CONFIGFS_NEEDS_AGENT =
 const FILE_NEEDS_WRITING =
   'WILL NOT START while self_check is enforce: a process that writes this file could write prompts as well.'
 
-const LOOPBACK: ReadonlySet<string> = new Set(['127.0.0.1', '::1', 'localhost'])
 const ADMIN_IS_OPEN =
   'UNPROVEN: whoever reaches the admin address learns how many prompts there are, how long and when.'
 
