@@ -4,6 +4,7 @@ import { EnclaveError } from '../enclave/index.ts'
 import { ClusterError, type ClusterErrorCode } from '../src/cluster/error.ts'
 import { ConfigError } from '../src/config/index.ts'
 import { SelfCheckError } from '../src/boot.ts'
+import { isListenError } from '../src/listen-error.ts'
 import { SessionFileError } from '../src/session-file-error.ts'
 import { CliError } from './errors.ts'
 
@@ -48,8 +49,6 @@ const CLUSTER_EXITS = {
   worker_failed: EXIT.internal,
   listen_failed: EXIT.internal,
 } as const satisfies Record<ClusterErrorCode, ExitCode>
-
-const LISTEN_ERRORS = new Set(['EADDRINUSE', 'EADDRNOTAVAIL', 'EACCES'])
 
 /** Anything that is not one of ours becomes `internal` without its message, because messages quote input. */
 export function failureOf(error: unknown): Failure {
@@ -97,7 +96,7 @@ function localFailure(error: unknown): Failure {
 }
 
 function systemFailure(error: unknown): Failure {
-  if (error instanceof Error && 'code' in error && LISTEN_ERRORS.has(String(error.code))) {
+  if (isListenError(error)) {
     const message = 'the address cannot be listened on'
     return { exit: EXIT.internal, code: 'listen_failed', step: null, message }
   }

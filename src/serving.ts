@@ -1,14 +1,14 @@
-import type { Clock } from '@vouchgate/attestation'
+import type { Clock, VerifiedEndpoint } from '@vouchgate/attestation'
 import { randomBytes } from 'node:crypto'
 import type { Enclave } from '../enclave/index.ts'
 import type { App } from './app.ts'
-import { isAttested, type AttestedProvider, type Config } from './config/index.ts'
+import type { AttestedProvider, Config } from './config/index.ts'
 import { RunningPrompts, type Context } from './context.ts'
 import { pooled, type Random } from './ids.ts'
-import { keptSessions } from './kept.ts'
 import { KeyRing } from './keys.ts'
 import type { Logger } from './log.ts'
 import type { Metrics } from './metrics.ts'
+import { openSessions } from './open-sessions.ts'
 import { Prices } from './prices/prices.ts'
 import { ChutesTokenPools } from './providers/chutes-tokens.ts'
 import { ATTESTED_KINDS, sealFor } from './providers/kinds.ts'
@@ -16,7 +16,6 @@ import { ReceiptStore } from './receipt-store.ts'
 import { RouteTimes } from './route-times.ts'
 import { Routing } from './routing.ts'
 import type { Verified } from './session-slot.ts'
-import { AttestedSessions } from './sessions.ts'
 import { Telemetry } from './telemetry/telemetry.ts'
 import { TenantNames } from './tenant.ts'
 import { VerifiedChannel, type ChannelLimits } from './upstream/channel.ts'
@@ -46,27 +45,19 @@ export interface Given extends Pick<Context, 'collateral' | 'peers'> {
 
 /** Everything that requests are served with. Rejects with `SessionFileError`. */
 export async function buildContext(options: ServingOptions, given: Given): Promise<Context> {
-  const { config, clock, log, random = pooled(randomBytes), jitter = Math.random } = options
+  const { config, clock, log, random = pooled(randomBytes), jitter } = options
   const { enclave, metrics, verify, collateral, peers } = given
   const limits = channelLimits(config)
-  const { store, identities, sessionFile } = await keptSessions({ config, clock, log, metrics })
-  const attested = [...config.providers.values()].filter(isAttested)
   const sealing = { chutesTokens: new ChutesTokenPools({ clock, timeoutMs: limits.connectMs }) }
-  const sessions = new AttestedSessions<VerifiedChannel>(attested, {
-    verify,
-    openChannel: (endpoint) => {
-      const seal = sealFor(endpoint, sealing)
-      const attempts = connectAttempts(ATTESTED_KINDS[endpoint.kind].nodes)
-      return new VerifiedChannel(endpoint, { clock, limits, seal, attempts })
-    },
-    nodes: ({ kind }) => ATTESTED_KINDS[kind].nodes,
-    clock,
-    jitter,
-    store,
-    identities,
-    log,
-    metrics,
-  })
+  const openChannel = (endpoint: VerifiedEndpoint): VerifiedChannel => {
+    const seal = sealFor(endpoint, sealing)
+    const attempts = connectAttempts(ATTESTED_KINDS[endpoint.kind].nodes)
+    return new VerifiedChannel(endpoint, { clock, limits, seal, attempts })
+  }
+  const { sessions, store, sessionFile } = await openSessions(
+    { config, clock, log, metrics, jitter },
+    { verify, openChannel },
+  )
   const upstreams = new Map(
     [...config.providers].map(([id, provider]) => [
       id,

@@ -1,8 +1,8 @@
-import { fromHex } from '@vouchgate/attestation'
 import { EnclaveError, type Enclave } from '../../enclave/index.ts'
 import type { CollateralSource } from '../../client/collateral.ts'
 import type { Clock } from '@vouchgate/attestation'
 import type { ProviderId } from '../ids.ts'
+import { collateralOf } from '../routes/aci.ts'
 import type { ProviderState } from '../session-slot.ts'
 import type { RoundFailure } from '../upstream/failure.ts'
 import type { Crew } from './crew.ts'
@@ -59,11 +59,10 @@ export class Answers {
   }
 
   async #collateral(): Promise<Answer> {
-    const { enclave, collateral } = this.#options
+    const { enclave } = this.#options
     try {
-      const { attestation } = await enclave.report(null)
-      const own = await collateral.source(fromHex(attestation.evidence.quote))
-      return { kind: 'collateral', collateral: own }
+      const report = await enclave.report(null)
+      return { kind: 'collateral', collateral: await collateralOf(this.#options, report) }
     } catch {
       return { kind: 'collateral', collateral: null }
     }

@@ -2,15 +2,13 @@ import { randomBytes } from 'node:crypto'
 import { selfCheckOfLeader, worstFacts, type Enclave } from '../../enclave/index.ts'
 import { openAdmin } from '../admin.ts'
 import { bootEnclave, rotateIfDue } from '../boot.ts'
-import { isAttested } from '../config/index.ts'
 import type { Gateway, GatewayOptions } from '../gateway.ts'
-import { keptSessions } from '../kept.ts'
 import { Metrics } from '../metrics.ts'
-import { ATTESTED_KINDS } from '../providers/kinds.ts'
+import { openSessions } from '../open-sessions.ts'
 import { collectEvidence } from '../providers/verify.ts'
 import { measureVerification } from '../routes/providers.ts'
 import { isReady, providersJson, readyJson, type AdminView } from '../routes/state.ts'
-import { AttestedSessions } from '../sessions.ts'
+import type { AttestedSessions } from '../sessions.ts'
 import type { Closable } from '../attested-session.ts'
 import { openVerification, type Verification } from '../verification.ts'
 import { Answers } from './answers.ts'
@@ -82,28 +80,21 @@ interface Sharing {
 
 /** The state of every provider as all workers see it. */
 async function verifyForAll(
-  { config, clock, log, jitter = Math.random }: LeaderOptions,
+  { config, clock, log, jitter }: LeaderOptions,
   { verification, metrics, crew }: Sharing,
 ) {
-  const providers = [...config.providers.values()].filter(isAttested)
   const rounds = new LeaderRounds({
     clock,
     collect: (provider) => collectEvidence(provider, verification.collecting),
     push: (round) => crew.push({ type: 'round', round }),
   })
-  const { store, identities } = await keptSessions({ config, clock, log, metrics })
-  const sessions = new AttestedSessions(providers, {
-    verify: rounds.verify,
-    openChannel: () => NO_CHANNEL,
-    nodes: ({ kind }) => ATTESTED_KINDS[kind].nodes,
-    clock,
-    jitter,
-    store,
-    identities,
-    log,
-    metrics,
-  })
-  return { rounds, sessions, attested: new Set(providers.map(({ id }) => id)) }
+  const own = { verify: rounds.verify, openChannel: () => NO_CHANNEL }
+  const { sessions } = await openSessions({ config, clock, log, metrics, jitter }, own)
+  return {
+    rounds,
+    sessions,
+    attested: new Set(sessions.views().map(({ provider }) => provider.id)),
+  }
 }
 
 interface Leading {

@@ -3,6 +3,7 @@ import { Enclave, selfCheck } from '../../enclave/index.ts'
 import { buildApp } from '../app.ts'
 import type { Context } from '../context.ts'
 import type { GatewayOptions } from '../gateway.ts'
+import { isListenError } from '../listen-error.ts'
 import { Metrics } from '../metrics.ts'
 import { measure } from '../routes/state.ts'
 import { buildContext, RunningServer } from '../serving.ts'
@@ -162,8 +163,3 @@ const document = (found: object | null): WorkerAnswer => ({
   kind: 'document',
   json: found === null ? null : JSON.stringify(found),
 })
-
-const LISTEN_ERRORS = new Set(['EADDRINUSE', 'EADDRNOTAVAIL', 'EACCES'])
-
-const isListenError = (error: unknown): boolean =>
-  error instanceof Error && 'code' in error && LISTEN_ERRORS.has(String(error.code))

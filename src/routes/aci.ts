@@ -25,8 +25,8 @@ const withCollateral = (report: AttestationReport, collateral: Collateral | null
 }
 
 /** A convenience: whoever verifies can fetch it alone, so the report is served without it where there is none. */
-async function collateralOf(
-  { collateral }: Context,
+export async function collateralOf(
+  { collateral }: Pick<Context, 'collateral'>,
   report: AttestationReport,
 ): Promise<Collateral | null> {
   try {
